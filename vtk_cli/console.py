@@ -1,0 +1,150 @@
+"""Speaking to the person at the terminal: stdout carries results, stderr messages and progress."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+PLAIN_SECONDS = 5.0
+"""Where stderr is no terminal, a line of progress at most this often."""
+
+
+def say(message: str) -> None:
+    """A message on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    say(f"warning: {message}")
+
+
+def emit(result: Any) -> None:
+    """A result as JSON on stdout, one document; `--json` of every command ends here."""
+    json.dump(result, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Rows as aligned text on stdout; numbers to the right.
+
+    A column without any value is left out.
+    """
+    shown = [column for column in columns if any(row.get(column) not in (None, "") for row in rows)]
+    cells = [[_cell(row.get(column)) for column in shown] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(shown, *cells, strict=True)] if cells else []
+    if not cells:
+        return
+    numeric = [all(isinstance(row.get(c), int | float | None) for row in rows) for c in shown]
+    for line in [shown, *cells]:
+        padded = [t.rjust(w) if n else t.ljust(w) for t, w, n in zip(line, widths, numeric, strict=True)]
+        print("  ".join(padded).rstrip())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(4.2), duration(75), duration(7300)
+    ('4 s', '1 min 15 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: float) -> str:
+    """Bytes as a person says them.
+
+    >>> size(999), size(1500), size(456e9)
+    ('999 B', '1.5 kB', '456.0 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+class Progress:
+    """How far a long job is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    with Progress("extracting", total=500, unit="clips") as bar:
+        bar.advance(note="3 failed")
+    """
+
+    def __init__(self, task: str, *, total: float | None, unit: str) -> None:
+        self._task, self._total, self._unit = task, total, unit
+        self._done = 0.0
+        self._note = ""
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        self._start = self._last = time.monotonic()
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            self._bar = _terminal_bar()
+            self._bar.start()
+            self._id = self._bar.add_task(self._task, total=self._total, rate="", note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        else:
+            self._line()
+
+    def advance(self, amount: float = 1, *, note: str | None = None) -> None:
+        """`amount` more is done; `note` replaces what stands at the end of the line."""
+        self._done += amount
+        self._note = self._note if note is None else note
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._id, advance=amount, rate=self._rate(now), note=self._note)
+        elif now - self._last >= PLAIN_SECONDS:
+            self._last = now
+            self._line()
+
+    def _rate(self, now: float) -> str:
+        per_second = self._done / max(now - self._start, 1e-9)
+        return f"{size(per_second)}/s" if self._unit == "bytes" else f"{per_second:.3g} {self._unit}/s"
+
+    def _line(self) -> None:
+        now = time.monotonic()
+        amount = size if self._unit == "bytes" else "{:g}".format
+        parts = [f"{self._task}: {amount(self._done)}"]
+        if self._total:
+            parts[0] += f" of {amount(self._total)}"
+        parts.append(self._rate(now))
+        if self._total and 0 < self._done < self._total:
+            parts.append(f"{duration((self._total - self._done) * (now - self._start) / self._done)} left")
+        if self._note:
+            parts.append(self._note)
+        say(", ".join(parts))
+
+
+def _terminal_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,182 @@
+"""The folder of one training run: what lies in it, how it is found, written and read.
+
+<root>/runs/<date>-<model>-<dataset>-<id>/
+    run.json        what the run is: model, dataset, class names, label order, stores, status
+    config.toml     resolved configuration with the origin of each value
+    env.json        versions, machine, command line
+    log.jsonl       one JSON object per line, see `RunDir.log`
+    checkpoints/    last.safetensors, best.safetensors (weights) and last.state (all that resuming needs)
+    scores/         <split>.npz and <split>.json of `vtk test`
+    report.html
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from vtk_cli.errors import CheckpointError, UsageError, did_you_mean
+from vtk_cli.files import write_atomic
+
+RunStatus = Literal["running", "interrupted", "finished", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What `run.json` says; it travels with the weights, so that they can be used without the dataset."""
+
+    model: str
+    """Name in the group vtk.models, qualified if it has to be."""
+    dataset: str
+    classes: tuple[str, ...]
+    label_order: str
+    flip: bool = True
+    multi_label: bool = False
+    splits: Mapping[str, str]
+    """train, val and test -> the dataset's own split names."""
+    stores: Mapping[str, Any]
+    """Store name -> its meta.json, as it was read in training; empty when trained straight from videos."""
+    status: RunStatus = "running"
+    created: str = ""
+    best: Mapping[str, float] = field(default_factory=dict)
+    """Epoch and validation metrics of checkpoints/best.safetensors."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    path: Path
+
+    @classmethod
+    def create(cls, runs: Path, info: RunInfo) -> "RunDir":
+        """A new folder with its run.json, named <date>-<model>-<dataset>-<id>."""
+        stamp = datetime.now(UTC)
+        model = info.model.replace(":", "-")
+        run = cls(runs / f"{stamp:%Y%m%d-%H%M}-{model}-{info.dataset}-{secrets.token_hex(2)}")
+        run.write_info(RunInfo(**{**_fields(info), "created": stamp.isoformat(timespec="seconds")}))
+        return run
+
+    @classmethod
+    def find(cls, runs: Path, name: str | Path) -> "RunDir":
+        """The run that a user means: a path, a folder name, the only one that begins so, or `latest`.
+
+        Raises:
+            UsageError: there is none, or several begin so.
+        """
+        given = Path(name)
+        if (given / "run.json").is_file():
+            return cls(given)
+        known = sorted(info.parent.name for info in runs.glob("*/run.json"))
+        if name == "latest" and known:
+            return all_runs(runs)[-1]
+        matches = [run for run in known if run == str(name)] or [run for run in known if run.startswith(str(name))]
+        if not matches:
+            raise UsageError(f'There is no run "{name}" in {runs}. {did_you_mean(str(name), known)}')
+        if len(matches) > 1:
+            raise UsageError(
+                f'{len(matches)} runs begin with "{name}": {", ".join(matches[:6])}. Type more of the name.'
+            )
+        return cls(runs / matches[0])
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def info(self) -> RunInfo:
+        """Read run.json.
+
+        Raises:
+            CheckpointError: it is absent or damaged.
+        """
+        path = self.path / "run.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            found["classes"] = tuple(found["classes"])
+            return RunInfo(**found)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} should describe a run, found: {error}. Train again or restore the file."
+            ) from error
+
+    def write_info(self, info: RunInfo) -> None:
+        write_atomic(self.path / "run.json", json.dumps(asdict(info), indent=1, ensure_ascii=False) + "\n")
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of run.json."""
+        self.write_info(RunInfo(**{**_fields(self.info()), **changes}))
+
+    def write_env(self, env: Mapping[str, Any]) -> None:
+        write_atomic(self.path / "env.json", json.dumps(env, indent=1, default=str) + "\n")
+
+    def env(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def log(self, kind: Literal["step", "epoch", "event"], **values: Any) -> None:
+        """Append one line to log.jsonl.
+
+        step: epoch, step (of the run, from 0), loss, top1, lr, clips_per_second, wait_share, seconds.
+        epoch: epoch, train_loss, val_loss, val_<metric>, lr, seconds. event: message and what belongs to it.
+        """
+        line = json.dumps({"kind": kind, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values})
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read_log(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
+        """The lines of log.jsonl; one that was cut off by a kill is left out."""
+        path = self.path / "log.jsonl"
+        if not path.is_file():
+            return
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if kind is None or entry.get("kind") == kind:
+                    yield entry
+
+    def truncate_log(self, step: int) -> None:
+        """Drop what was logged at or after `step` of the run, and a cut last line: a resumed run writes it again."""
+        kept = [entry for entry in self.read_log() if entry.get("step", -1) < step]
+        if (self.path / "log.jsonl").is_file():
+            write_atomic(self.path / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+def all_runs(runs: Path) -> list[RunDir]:
+    """Every run of a workspace, oldest first."""
+    found = [RunDir(info.parent) for info in runs.glob("*/run.json")]
+    return sorted(found, key=lambda run: (_created(run), run.name))
+
+
+def _created(run: RunDir) -> str:
+    try:
+        return run.info().created
+    except CheckpointError:
+        return ""  # a damaged run is still listed, before the others
+
+
+def _fields(info: RunInfo) -> dict[str, Any]:
+    return {name: getattr(info, name) for name in RunInfo.__slots__}
