@@ -1,0 +1,1 @@
+"""Image networks without classifier that the architectures share; entry points of the group `vtk.trunks`."""

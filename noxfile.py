@@ -1,0 +1,80 @@
+"""One session per promise. `nox` runs all that CI runs; `nox -s NAME` runs one; `nox -l` lists them."""
+
+import json
+import os
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "wheel", "demo"]
+nox.options.stop_on_first_error = False
+
+DEMO_MINUTES = 4
+DEMO_TOP1 = 0.9
+
+
+def install(session: nox.Session, *what: str) -> None:
+    session.install("-c", "constraints.txt", *what)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Every ruff rule that pyproject.toml does not give a reason against, and one formatting."""
+    install(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    install(session, "-e", ".[lint]")
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Imports form one line."""
+    install(session, "import-linter")
+    session.run("lint-imports", env={"PYTHONPATH": f"{os.getcwd()}:{os.getcwd()}/plugins"})
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that is fast; real clips and reference outputs lie in ../shared."""
+    install(session, "-e", ".[opencv,test]")
+    session.run("pytest", "-m", "not slow", "-n", "2", "--ignore=tests/docs", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every command of the tutorial runs, every generated page is up to date, every link leads somewhere."""
+    install(session, "-e", ".[opencv,test]")
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The slow tests: wheels into fresh environments, a third party's plugin, long runs."""
+    install(session, "-e", ".[opencv,test]", "build")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The README's main job in a fresh environment: in time, and with StNet far above chance."""
+    install(session, ".[opencv]")
+    root = session.create_tmp()
+    out = session.run("vtk", "demo", "--json", "--root", f"{root}/data", silent=True, stderr=None)
+    result = json.loads(str(out))
+    session.log(f"top-1 {result['metrics']['top1']:.3f} in {result['seconds']:.0f} s")
+    if result["metrics"]["top1"] < DEMO_TOP1 or result["seconds"] > DEMO_MINUTES * 60:
+        session.error(f"the demo should reach top-1 {DEMO_TOP1} within {DEMO_MINUTES} minutes")
+
+
+@nox.session
+def zoo(session: nox.Session) -> None:
+    """Trunks against torchvision, which needs a torch of its own (5 GB); not part of CI."""
+    session.install("torch==2.14.1", "torchvision==0.29.1")
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/parity", "-m", "zoo", *session.posargs)

@@ -1,0 +1,143 @@
+"""`vtk demo`: every step of the main job on a small synthetic dataset, each as the command that a user would type."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vtk_cli import registry
+from vtk_cli.commands._options import Json, Root, complete_model
+from vtk_cli.errors import Interrupted, VtkError
+
+if TYPE_CHECKING:
+    from vtk_cli.run_dir import RunDir
+
+app = typer.Typer()
+
+SHORT_SIDE = 48
+FLOW_CLIPS = 8
+"""OpenCV's TV-L1 takes a second or two for each of these small clips, so the demo computes it for a few."""
+
+SETTINGS = {
+    "stnet": [
+        "model.depth=18",
+        "model.segments=3",
+        "model.frames=5",
+        "model.test_segments=3",
+        f"model.short_side={SHORT_SIDE}",
+        "model.crop=40",
+        "train.epochs=6",
+        "train.milestones=[4]",
+        "train.batch_size=16",
+    ],
+    "tsn": [
+        "model.trunk=resnet18",
+        "model.segments=3",
+        "model.test_segments=3",
+        "model.test_crops=1",
+        "model.dropout=0.5",
+        "model.partial_bn=false",
+        f"model.short_side={SHORT_SIDE}",
+        "model.crop=40",
+        "train.epochs=6",
+        "train.milestones=[4]",
+        "train.batch_size=16",
+        "train.lr=0.01",
+    ],
+}
+"""Small networks that learn the demo in a minute or two; --set changes or adds to these."""
+
+
+@app.command()
+def demo(
+    root: Root = None,
+    model: Annotated[
+        str, typer.Option(help="Model to train.", autocompletion=complete_model, show_default=True)
+    ] = "stnet",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a training setting; repeatable."),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Make a small dataset and run every step on it, down to the report.
+
+    The clips are real H.264 files whose classes need temporal order: the camera pans left, right, up or down.
+    """
+    from vtk_cli.run_dir import all_runs
+    from vtk_cli.workspace import Workspace
+
+    registry.find("vtk.models", model)
+    workspace = Workspace.locate(root)
+    started = time.monotonic()
+    before = {run.name for run in all_runs(workspace.runs)}
+    step = _Steps(workspace.root)
+    step("download", "demo")
+    step("extract", "demo", "--short-side", str(SHORT_SIDE))
+    flow = _extract_flow(step)
+    chosen = [f"--set={text}" for text in [*SETTINGS.get(model, [f"model.short_side={SHORT_SIDE}"]), *(settings or [])]]
+    step("train", model, "demo", "--init", "none", *chosen)
+    run = next(run for run in reversed(all_runs(workspace.runs)) if run.name not in before)
+    step("test", run.name)
+    clips = sorted((workspace.dataset("demo").videos / "test").glob("*.mp4"))[:4]
+    step("predict", run.name, *(os.path.relpath(clip) for clip in clips))
+    step("report", run.name)
+    _finish(run, time.monotonic() - started, flow, json_output)
+
+
+class _Steps:
+    """Runs vtk commands one after another, each shown as the user would type it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __call__(self, *words: str) -> None:
+        """Run `vtk WORDS`; its messages go to stderr, so that stdout keeps the demo's own result.
+
+        Raises:
+            VtkError: it failed, with its exit code.
+        """
+        shown = os.path.relpath(self._root)
+        sys.stderr.write(f"\n$ vtk {shlex.join([*words, '--root', shown])}\n")
+        sys.stderr.flush()
+        command = [sys.executable, "-m", "vtk_cli", *words, "--root", str(self._root)]
+        done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603  our own program and words
+        if done.returncode == Interrupted.exit_code:
+            raise Interrupted("The demo was interrupted. Run it again; what is done is kept.")
+        if done.returncode:
+            failed = VtkError(
+                f"The step `vtk {words[0]}` failed with exit code {done.returncode}; its message is above."
+            )
+            failed.exit_code = done.returncode
+            raise failed
+
+
+def _extract_flow(step: _Steps) -> str:
+    from importlib.util import find_spec
+
+    if find_spec("cv2") is None:
+        return 'Optical flow was left out: TV-L1 needs OpenCV, pip install "vtk-cli[opencv]".'
+    step(
+        *("extract", "demo", "--flow", "tvl1", "--no-frames", "--short-side", str(SHORT_SIDE)),
+        *("--split", "test", "--limit", str(FLOW_CLIPS)),
+    )
+    return f"Optical flow was computed for {FLOW_CLIPS} test clips; `vtk extract demo --flow tvl1` does them all."
+
+
+def _finish(run: "RunDir", seconds: float, flow: str, json_output: bool) -> None:
+    import json
+
+    from vtk_cli import console
+
+    scores = json.loads((run.scores / "test.json").read_text(encoding="utf-8"))
+    if json_output:
+        console.emit({"run": str(run.path), "report": str(run.report), "seconds": seconds, **scores})
+        return
+    console.say(f"\n{flow}")
+    print(f"The demo took {console.duration(seconds)}; test top-1 is {scores['metrics']['top1']:.1%}, chance is 25 %.")
+    print(f"Report: {run.report}")
