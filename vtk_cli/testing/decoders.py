@@ -9,14 +9,18 @@ and inherits the tests. The clips are made on the spot; each picture shows its o
 was given.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vtk_cli.api.video import Cut, Decoder, DecodeReport, DecoderSpec
@@ -43,6 +47,11 @@ class MadeClip:
     counter_clockwise: int = 0
     """Degrees by which a player turns the pictures, written as a display matrix."""
     sample_aspect: Fraction = Fraction(1)
+    pixel_format: str = "yuv420p"
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of the encoder, such as `x264-params`."""
+    times: Sequence[int] | None = None
+    """When each picture comes up, in frames at `rate`; None for one after the other."""
 
     def write(self, folder: Path) -> Path:
         """Encode into `folder`, unless it is there."""
@@ -50,20 +59,25 @@ class MadeClip:
         if path.exists():
             return path
         with av.open(str(path), "w") as container:
-            stream = container.add_stream(self.codec, rate=self.rate)
-            stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
+            stream = cast("VideoStream", container.add_stream(self.codec, rate=self.rate, options=dict(self.options)))
+            stream.width, stream.height, stream.pix_fmt = self.width, self.height, self.pixel_format
             stream.bit_rate = 2_000_000
             stream.gop_size = self.key_every
             stream.max_b_frames = self.b_frames
             stream.sample_aspect_ratio = self.sample_aspect
             if self.counter_clockwise:
                 stream.set_display_rotation(self.counter_clockwise)
-            for number in range(self.frames):
-                frame = av.VideoFrame.from_ndarray(self.picture(number), format="rgb24")
-                frame.pts, frame.time_base = number, Fraction(1, self.rate)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+            self.encode(container, stream)
         return path
+
+    def encode(self, container: OutputContainer, stream: VideoStream) -> None:
+        """All pictures, into a file that may hold other streams too."""
+        for number in range(self.frames):
+            frame = av.VideoFrame.from_ndarray(self.picture(number), format="rgb24")
+            frame.pts = number if self.times is None else self.times[number]
+            frame.time_base = Fraction(1, self.rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
     def picture(self, number: int) -> Picture:
         """The stored picture, HWC RGB: its number over a lower third that is brighter on the right."""
@@ -80,7 +94,7 @@ def number_shown(picture: Picture) -> int:
     """The number that an upright picture shows (see `MadeClip.picture`), at any size."""
     upper = picture[: picture.shape[0] // 2].mean(axis=(0, 2))
     edges = np.arange(_BITS + 1) * len(upper) // _BITS
-    bright = [upper[start + 1 : end - 1].mean() > 128 for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    bright = [upper[start + 1 : end - 1].mean() > 128 for start, end in pairwise(edges)]
     return int(sum(bit << place for place, bit in enumerate(reversed(bright))))
 
 
@@ -124,7 +138,9 @@ class DecoderTests:
         report = DecodeReport()
         pictures = list(decoder.frames(path, Cut(), report))
         assert [number_shown(picture) for picture in pictures] == list(range(clip.frames))
-        assert {(picture.shape, str(picture.dtype)) for picture in pictures} == {((clip.height, clip.width, 3), "uint8")}
+        assert {(picture.shape, str(picture.dtype)) for picture in pictures} == {
+            ((clip.height, clip.width, 3), "uint8")
+        }
         assert report == DecodeReport(frames=clip.frames)
 
     def test_decoding_again_gives_the_same(self, decoder: Decoder, path: Path) -> None:
@@ -160,9 +176,7 @@ class DecoderTests:
         assert picture.shape == (short_side, long_side, 3)
 
     @pytest.mark.parametrize(("start", "end"), [(None, 0.04), (0.04, 0.12), (0.0, None), (1.04, None), (1.0, 1.3)])
-    def test_cut_is_half_open(
-        self, decoder: Decoder, folder: Path, start: float | None, end: float | None
-    ) -> None:
+    def test_cut_is_half_open(self, decoder: Decoder, folder: Path, start: float | None, end: float | None) -> None:
         for clip in CLIPS[:-1]:
             cut = Cut(start_seconds=start, end_seconds=end)
             wanted = [n for n in range(clip.frames) if (start or 0) <= n / clip.rate < (end or 1e9)]
@@ -208,7 +222,13 @@ class DecoderTests:
 
     @pytest.mark.parametrize(
         "content",
-        [b"", b"no video at all, only text", bytes(5000), b"#EXTM3U\n#EXTINF:1,\nother.mp4\n", b"\x00\x00\x00\x18ftypisom"],
+        [
+            b"",
+            b"no video at all, only text",
+            bytes(5000),
+            b"#EXTM3U\n#EXTINF:1,\nother.mp4\n",
+            b"\x00\x00\x00\x18ftypisom",
+        ],
         ids=["empty", "text", "zeros", "playlist", "mp4 without movie"],
     )
     def test_what_is_no_video_is_refused(self, decoder: Decoder, tmp_path: Path, content: bytes) -> None:
@@ -226,12 +246,9 @@ def _all(decoder: Decoder, path: Path, cut: Cut) -> Picture:
 
 
 def _assert_refused(decoder: Decoder, path: Path) -> None:
-    def first_picture() -> Iterator[Picture]:
-        return decoder.frames(path, Cut(), DecodeReport())
-
     with pytest.raises(VideoError, match=path.name):
         decoder.probe(path)
     with pytest.raises(VideoError, match=path.name):
-        list(first_picture())
+        _all(decoder, path, Cut())
     with pytest.raises(VideoError, match=path.name):
         decoder.read(path, [0], Cut())
