@@ -1,0 +1,1 @@
+"""Catalog -> decoder -> flow -> store: workers that own whole shards, one decoding pass for frames and flow."""

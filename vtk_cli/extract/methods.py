@@ -1,0 +1,49 @@
+"""What `vtk flows` tells of the installed flow methods."""
+
+from dataclasses import fields
+from typing import Any
+
+from vtk_cli import registry
+from vtk_cli.errors import PluginError
+from vtk_cli.extract.plan import flow_spec
+
+
+def list_methods() -> list[dict[str, Any]]:
+    """Name, summary and distribution of every method; of one that does not load, why."""
+    return [_listed(name) for name in registry.names("vtk.flow")]
+
+
+def show_method(name: str) -> dict[str, Any]:
+    """A method with its parameters and their defaults.
+
+    Raises:
+        UsageError: there is no such method.
+        PluginError: it does not load.
+    """
+    spec = flow_spec(name)
+    config = spec.config()
+    parameters = [
+        {"parameter": f"flow.{field.name}", "default": getattr(config, field.name), "type": _type_name(field.type)}
+        for field in fields(config)
+    ]
+    return {
+        "name": name,
+        "summary": spec.summary,
+        "paper": spec.paper,
+        "distribution": registry.find("vtk.flow", name).distribution,
+        "parameters": parameters,
+    }
+
+
+def _listed(name: str) -> dict[str, Any]:
+    plugin = registry.find("vtk.flow", name)
+    line = {"name": name, "summary": "", "problem": "", "distribution": f"{plugin.distribution} {plugin.version}"}
+    try:
+        line["summary"] = flow_spec(name).summary
+    except PluginError as error:
+        line["problem"] = str(error)
+    return line
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")

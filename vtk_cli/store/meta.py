@@ -1,0 +1,136 @@
+"""meta.json of a store: what its records are. A store never mixes two of these."""
+
+import dataclasses
+import json
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from vtk_cli.api.stores import StoreMeta
+from vtk_cli.errors import StoreError
+
+VERSION = 1
+META = "meta.json"
+SHARDS = 64
+"""Shards of a new store. A shard has one writer, so this is how many processes can extract at once (`--shard i/n` over
+the machines of a cluster included); each costs a file of at least 12 KiB and a few ms. Fixed when the store is made."""
+
+_FREE = frozenset({"version", "shards"})
+"""Fields in which a store may differ from what is asked for."""
+_ADVICE = "Ask for the same settings, or move the folder away and extract anew"
+
+
+def store_name(meta: StoreMeta) -> str:
+    """The folder's name in the dataset: frames-256, flow-tvl1-256, warped-tvl1-256.
+
+    >>> store_name(StoreMeta(modality="flow", method="tvl1", short_side=256, quality=95, shards=64))
+    'flow-tvl1-256'
+    """
+    if meta.modality in ("flow", "warped"):
+        return f"{meta.modality}-{meta.method}-{meta.short_side}"
+    return f"frames-{meta.short_side}"
+
+
+def shard_of(video_id: str, shards: int) -> int:
+    """The shard in which a video lives; the same on every machine and in every run.
+
+    >>> shard_of("v_Rowing_g16_c03", 64)
+    62
+    """
+    return int.from_bytes(blake2b(video_id.encode(), digest_size=8).digest(), "little") % shards
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """The file of a shard; it is there once something was written to it."""
+    return folder / f"{shard:03d}.lmdb"
+
+
+def create_store(folder: Path, meta: StoreMeta) -> StoreMeta:
+    """Make a store, or open the one that is there if it holds the same; returns what its meta.json says.
+
+    Safe against other processes that do the same at the same time: the first one's file stays.
+
+    Raises:
+        StoreError: the store there has other settings or a damaged meta.json, or the folder cannot be written.
+    """
+    path = folder / META
+    if not path.exists():
+        temporary = folder.parent / f".{folder.name}.{META}.{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_durably(temporary, json.dumps(dataclasses.asdict(meta), indent=2) + "\n")
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            reason = error.strerror or error
+            raise StoreError(
+                f"The store {folder} cannot be made: {reason}. Free space or choose another --root."
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+    found = read_meta(folder)
+    check_same(folder, found, meta)
+    return found
+
+
+def read_meta(folder: Path) -> StoreMeta:
+    """What a store says of itself.
+
+    Raises:
+        StoreError: there is no store, or its meta.json is damaged or of another version.
+    """
+    path = folder / META
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"There is no store at {folder}: it has no {META}. Make it with `vtk extract`.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path} is damaged: it should be JSON, found: {error}. {_ADVICE}.") from error
+    if isinstance(values, dict) and values.get("version") not in (None, VERSION):
+        raise StoreError(
+            f"{path} should have version {VERSION}, found {values['version']!r}. Read it with the vtk that wrote it."
+        )
+    return _checked(path, values)
+
+
+def _checked(path: Path, values: Any) -> StoreMeta:
+    try:
+        meta = TypeAdapter(StoreMeta).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StoreError(f"{path} is damaged: {where}: {first['msg']}. {_ADVICE}.") from error
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(StoreMeta)})
+    wrong = [name for name in ("short_side", "quality", "shards") if getattr(meta, name) < 1]
+    if unknown or wrong:
+        found = f"the unknown key {unknown[0]!r}" if unknown else f"{wrong[0]} = {getattr(meta, wrong[0])}"
+        raise StoreError(f"{path} is damaged: it holds {found}. {_ADVICE}.")
+    return meta
+
+
+def check_same(folder: Path, found: StoreMeta, wanted: StoreMeta) -> None:
+    """Raises StoreError, naming each difference, where a store is not what is asked for."""
+    have, want = _flat(found), _flat(wanted)
+    differing = [name for name in {**have, **want} if have.get(name) != want.get(name)]
+    if differing:
+        parts = ", ".join(f"{name} {have.get(name)!r} where {want.get(name)!r} is asked for" for name in differing)
+        raise StoreError(f"The store {folder} holds other data: {parts}. {_ADVICE}.")
+
+
+def _flat(meta: StoreMeta) -> dict[str, Any]:
+    """The settings that make a store, as JSON has them, a flow method's parameters one by one."""
+    values = {name: value for name, value in dataclasses.asdict(meta).items() if name not in _FREE}
+    parameters = values.pop("parameters")
+    settings: dict[str, Any] = json.loads(json.dumps({**values, **{f"flow.{k}": v for k, v in parameters.items()}}))
+    return settings
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
