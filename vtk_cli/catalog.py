@@ -9,9 +9,11 @@ SQLite's transactions make every change atomic: a command that is killed leaves 
 """
 
 import json
+import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -74,46 +76,60 @@ class Catalog:
         if not path.is_file():
             raise CatalogError(f"There is no catalog at {path}. Make one with `vtk download` or `vtk index`.")
         self.path = path
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
         try:
-            found = self._db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise CatalogError(
-                f"The catalog {path} is damaged ({error}). Move it away and run `vtk download` or `vtk index` again; "
-                "videos and stores stay as they are."
-            ) from error
-        if found is None or json.loads(found[0]) != VERSION:
-            self._db.close()
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        except sqlite3.Error as error:
+            raise CatalogError(f"The catalog {path} cannot be opened ({error}). Check its permissions.") from error
+        try:
+            found = self.meta.get("version")
+        except CatalogError:
+            self.close()
+            raise
+        if found != VERSION:
+            self.close()
             raise CatalogError(f"The catalog {path} should have version {VERSION}, found {found}. Make it anew.")
 
     @classmethod
-    def create(cls, path: Path, classes: Sequence[str], rows: Iterable[VideoRow], meta: Mapping[str, Any]) -> Self:
+    def create(
+        cls,
+        path: Path,
+        classes: Sequence[str],
+        rows: Iterable[VideoRow],
+        meta: Mapping[str, Any],
+        *,
+        status: Status = "listed",
+        probes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Self:
         """Make a catalog, whole or not at all, in place of one that may be there.
 
         `meta` keys that later commands read: dataset, label_order, flip, train_split, val_split, test_split,
-        multi_label.
+        multi_label. Every row gets `status`; `probes` are what is known already of some files, by id.
 
         Raises:
             UsageError: a class name or an id comes twice, or a label lies outside the classes.
+            CatalogError: it cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.unlink(missing_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
             with closing(sqlite3.connect(temporary, isolation_level=None)) as db:
+                # A file that is thrown away when anything fails needs no journal.
+                db.execute("PRAGMA journal_mode = OFF")
                 db.executescript(_SCHEMA)
                 db.execute("BEGIN")
                 _insert_meta(db, {**meta, "version": VERSION})
                 _insert_classes(db, classes)
                 for number, row in enumerate(rows):
-                    _insert_row(db, number, row, len(classes))
+                    _insert_row(db, number, row, len(classes), status=status, probe=(probes or {}).get(row.id))
                 db.execute("COMMIT")
+            _forget_journal(path)
             temporary.replace(path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise CatalogError(f"The catalog {path} cannot be written: {error}. Is the disk full?") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
         return cls(path)
 
     def __enter__(self) -> Self:
@@ -129,7 +145,7 @@ class Catalog:
 
     @property
     def meta(self) -> dict[str, Any]:
-        return {key: json.loads(value) for key, value in self._query("SELECT key, value FROM meta")}
+        return {key: self._json(value) for key, value in self._query("SELECT key, value FROM meta")}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -169,9 +185,9 @@ class Catalog:
                 end_seconds=row[3],
                 status=row[4],
                 cause=row[5],
-                probe=json.loads(row[6]) if row[6] else {},
+                probe=self._json(row[6]) if row[6] else {},
                 splits=tuple((row[7] or "").split("\n")) if row[7] else (),
-                labels=tuple(json.loads(row[8])),
+                labels=tuple(self._json(row[8])),
             )
             for row in self._query(query, values)
         ]
@@ -205,7 +221,7 @@ class Catalog:
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise CatalogError(
@@ -215,10 +231,33 @@ class Catalog:
     def _query(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._db.execute(query, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise CatalogError(
-                f"The catalog {self.path} is damaged ({error}). Move it away and make it anew."
-            ) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: damage in SQLite's own messages
+            raise self._damaged(error) from error
+
+    def _json(self, text: str | bytes) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> CatalogError:
+        return CatalogError(
+            f"The catalog {self.path} is damaged ({error}). Move it away and run `vtk download` or `vtk index` again; "
+            "videos and stores stay as they are."
+        )
+
+
+def _forget_journal(path: Path) -> None:
+    """Bring back what a killed write left half done: its journal must not be played into the catalog that comes."""
+    journal = path.with_name(f"{path.name}-journal")
+    if not journal.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as db:
+            db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        pass  # the old catalog is beyond repair, and is being replaced
+    journal.unlink(missing_ok=True)
 
 
 def _where(split: str | None, status: str | None) -> tuple[str, list[str]]:
@@ -238,13 +277,21 @@ def _insert_meta(db: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
 
 
 def _insert_classes(db: sqlite3.Connection, classes: Sequence[str]) -> None:
-    twice = sorted({name for name in classes if classes.count(name) > 1})
+    twice = [name for name, times in Counter(classes).items() if times > 1]
     if twice:
         raise UsageError(f"Class names should differ, found {twice[0]!r} more than once. Rename one.")
     db.executemany("INSERT INTO classes VALUES (?, ?)", list(enumerate(classes)))
 
 
-def _insert_row(db: sqlite3.Connection, number: int, row: VideoRow, num_classes: int) -> None:
+def _insert_row(
+    db: sqlite3.Connection,
+    number: int,
+    row: VideoRow,
+    num_classes: int,
+    *,
+    status: Status,
+    probe: Mapping[str, Any] | None,
+) -> None:
     wrong = [label for label in row.labels if not 0 <= label < num_classes]
     if wrong:
         raise UsageError(
@@ -252,8 +299,9 @@ def _insert_row(db: sqlite3.Connection, number: int, row: VideoRow, num_classes:
         )
     try:
         db.execute(
-            "INSERT INTO videos (number, id, path, start_seconds, end_seconds) VALUES (?, ?, ?, ?, ?)",
-            (number, row.id, row.path, row.start_seconds, row.end_seconds),
+            "INSERT INTO videos (number, id, path, start_seconds, end_seconds, status, probe) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, row.id, row.path, row.start_seconds, row.end_seconds, status, json.dumps(probe) if probe else ""),
         )
     except sqlite3.IntegrityError as error:
         raise UsageError(f"Video ids should differ, found {row.id!r} more than once. Rename or drop one.") from error

@@ -5,6 +5,7 @@ Values are checked by pydantic against the field's type. Where each value came f
 """
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -85,9 +86,12 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or "." not in key:
         raise UsageError(f'--set takes section.key=value, such as train.lr=0.01; found "{text}".')
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), None if value.strip() == "none" else value.strip()
+        found = tomllib.loads(f"value = {value}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        found = {}
+    if list(found) == ["value"]:
+        return key.strip(), found["value"]
+    return key.strip(), None if value.strip() == "none" else value.strip()
 
 
 def overlay(name: str, default: SectionT, layers: Layers) -> SectionT:
@@ -114,7 +118,7 @@ def to_toml(config: RunConfig) -> str:
         for field in settable(section):
             value = getattr(section, field)
             origin = config.origins[f"{name}.{field}"]
-            remark = "" if origin == "default" else f"  # {origin}"
+            remark = "" if origin == "default" else f"  # {_toml(origin)[1:-1]}"
             lines.append(f"{field} = {_toml(value)}{remark}")
         lines.append("")
     return "\n".join(lines)
@@ -154,5 +158,5 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    # JSON's escapes are TOML's too; only DEL is plain in the one and forbidden in the other.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,15 +1,24 @@
 """The contracts that plugins keep, as test classes: subclass one, name your plugin, inherit its tests.
 
-    from vtk_cli.testing import ModelTests
+from vtk_cli.testing import ModelTests
 
-    class TestMine(ModelTests):
-        spec = MODEL
+class TestMine(ModelTests):
+    spec = MODEL
 """
 
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"ModelTests": "models", "TrunkTests": "models"}
+_HOMES = {
+    "DatasetTests": "datasets",
+    "DecoderTests": "decoders",
+    "FlowTests": "flow",
+    "LoaderTests": "loaders",
+    "MetricTests": "metrics",
+    "ModelTests": "models",
+    "StoreTests": "stores",
+    "TrunkTests": "models",
+}
 
 
 def __getattr__(name: str) -> Any:
