@@ -26,6 +26,8 @@ class Source:
     bytes: int | None = None
     sha256: str | None = None
     md5: str | None = None
+    replaces: bool = False
+    """Its clips take the place of equally named ones in the other archives (a host's mended copies)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +56,16 @@ class DatasetRecipe:
     label_order: str
     """Which order that is and whom it agrees with."""
     splits: tuple[str, ...]
-    """In the order train, val, test; the last that has labels is what `vtk test` uses."""
+    """Every split, in the order train, val, test; where a set has several official divisions, in their order."""
+    train_split: str = "train"
+    """What `vtk train` trains on."""
+    val_split: str = "val"
+    """What `vtk train` measures on after each epoch; a set without one of its own uses its test split."""
     test_split: str
+    """What `vtk test` uses: the split that papers report on."""
     sources: Callable[[Sequence[str]], list[Source]]
-    """(splits) -> annotation files, lists and archives."""
+    """(splits) -> annotation files, lists and archives. An annotation that is an archive is unpacked beside itself: the
+    members of raw/a/b.zip lie in raw/a/b/."""
     rows: Callable[[Path, Sequence[str]], Iterable[VideoRow]]
     """(raw folder, splits) -> the videos that the fetched annotation names."""
     clip_path: Callable[[str], str | None]
@@ -74,6 +82,8 @@ class DatasetRecipe:
     videos: int | None = None
     """Clips in the official annotation."""
     size_gb: float | None = None
+    missing: str = ""
+    """Why clips are missing after a complete download, where that is normal; half a sentence."""
     home: str = ""
     notes: tuple[str, ...] = ()
     """Known traps, one sentence each."""
