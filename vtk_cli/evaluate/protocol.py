@@ -1,0 +1,187 @@
+"""`vtk test`: a run on a split, by its paper's protocol or other views; the scores and what they come to, on disk.
+
+scores/<split>.npz                ids, scores_BK, labels (of another dataset: scores/<dataset>-<split>.npz)
+scores/<split>.json               metrics, protocol, what was left out
+scores/<split>.activitynet.json   the ActivityNet server's result format, the best 20 classes of each video
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vtk_cli.catalog import Catalog
+from vtk_cli.console import Progress, warn
+from vtk_cli.errors import DataError, UsageError
+from vtk_cli.evaluate.classifier import Classifier
+from vtk_cli.evaluate.foreign import sha256_of
+from vtk_cli.evaluate.predict import Scores, metrics, score
+from vtk_cli.files import write_atomic
+from vtk_cli.loader.options import DataOptions
+from vtk_cli.loader.split import Split, make_loader, open_split
+from vtk_cli.run_dir import RunDir
+from vtk_cli.workspace import DatasetDir
+
+BEST_CLASSES = 20
+"""Of each video in the ActivityNet result; its servers look at fewer."""
+SAME = ("modality", "method", "parameters", "bound")
+"""What a store must share with the one that a run was trained on; the rest of its settings only warn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """A finished test."""
+
+    scores: Scores
+    summary: dict[str, Any]
+    """What scores/<split>.json says."""
+    path: Path
+    """The .npz file."""
+
+
+def run_test(
+    run: RunDir, classifier: Classifier, dataset: DatasetDir, split: str | None, options: DataOptions
+) -> TestResult:
+    """Score a split and write what came of it.
+
+    Raises:
+        UsageError: the dataset has other classes than the run, or no such split.
+        DataError: the split or its store cannot be used.
+    """
+    info = run.info()
+    name = split or _test_split(dataset)
+    opened = open_split(dataset, name, classifier.inputs, options, training=False, prefer=info.stores)
+    try:
+        clips = in_order_of(classifier.classes, opened)
+        check_stores(info.stores, opened.stores)
+        scores = _score(classifier, replace(opened, clips=clips, classes=classifier.classes), options)
+    finally:
+        opened.source.close()
+    path = run.scores / f"{name if dataset.name == info.dataset else f'{dataset.name}-{name}'}.npz"
+    summary = _summary(run, classifier, dataset, opened, scores)
+    write_result(path, classifier, scores, summary)
+    return TestResult(scores=scores, summary=summary, path=path)
+
+
+def in_order_of(classes: tuple[str, ...], split: Split) -> Any:
+    """The split's clips with their labels in the order of `classes`.
+
+    Raises:
+        UsageError: the dataset has other classes; they are named.
+    """
+    if split.classes == classes:
+        return split.clips
+    missing = [name for name in classes if name not in split.classes]
+    extra = [name for name in split.classes if name not in classes]
+    if missing or extra:
+        raise UsageError(
+            f"The dataset should have the run's {len(classes)} classes, found {len(split.classes)}: "
+            f"{_names(missing)} missing, {_names(extra)} unknown to the run. Test on a dataset with the same classes."
+        )
+    numbers = [classes.index(name) for name in split.classes]
+    return tuple(replace(clip, labels=tuple(numbers[label] for label in clip.labels)) for clip in split.clips)
+
+
+def check_stores(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> None:
+    """Refuse flow of another kind than a run was trained on; warn of lesser differences.
+
+    Raises:
+        DataError: the method, its parameters or the bound differ.
+    """
+    if not trained or not tested:
+        return
+    (old_name, old), (new_name, new) = next(iter(trained.items())), next(iter(tested.items()))
+    differing = [key for key in new if key not in ("version", "shards") and old.get(key) != new[key]]
+    refused = [key for key in differing if key in SAME]
+    said = ", ".join(f"{key} {new[key]!r} instead of {old.get(key)!r}" for key in differing)
+    if refused:
+        raise DataError(
+            f"The run was trained on {old_name}; {new_name} differs: {said}. Extract with the same settings, or name "
+            "the right store with --set data.store=NAME."
+        )
+    if differing:
+        warn(f"the run was trained on {old_name}; {new_name} differs: {said}. Numbers can differ a little.")
+
+
+def write_result(path: Path, classifier: Classifier, scores: Scores, summary: Mapping[str, Any]) -> None:
+    """The three files of a test; the .json last, so that it speaks of files that are there."""
+    arrays = io.BytesIO()
+    np.savez_compressed(
+        arrays, ids=np.array(scores.ids), scores_BK=scores.scores_BK.astype(np.float32), labels=scores.labels
+    )
+    write_atomic(path, arrays.getvalue())
+    result = activitynet(classifier, scores)
+    write_atomic(path.with_suffix(".activitynet.json"), json.dumps(result, ensure_ascii=False) + "\n")
+    write_atomic(path.with_suffix(".json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+
+
+def activitynet(classifier: Classifier, scores: Scores) -> dict[str, Any]:
+    """ActivityNet's result format; all three of its keys are needed by the official scripts."""
+    probability_BK = classifier.scorer.probabilities(torch.from_numpy(scores.scores_BK))
+    value_BK, class_BK = probability_BK.topk(min(BEST_CLASSES, probability_BK.shape[1]))
+    results = {
+        id_: [
+            {"label": classifier.classes[number], "score": round(value, 6)}
+            for value, number in zip(values, numbers, strict=True)
+        ]
+        for id_, values, numbers in zip(scores.ids, value_BK.tolist(), class_BK.tolist(), strict=True)
+    }
+    return {"version": "VERSION 1.3", "results": results, "external_data": {"used": False, "details": ""}}
+
+
+def _score(classifier: Classifier, split: Split, options: DataOptions) -> Scores:
+    inputs = classifier.inputs
+    videos = max(1, options.view_batch // inputs.test.views)
+    loader = make_loader(split, inputs, options, training=False, batch_size=videos, seed=0)
+    try:
+        with Progress(f"testing {split.name}", total=len(split.clips), unit="videos") as bar:
+            return score(classifier.scorer, loader.epoch(0), on_batch=bar.advance)
+    finally:
+        loader.close()
+
+
+def _summary(run: RunDir, classifier: Classifier, dataset: DatasetDir, split: Split, scores: Scores) -> dict[str, Any]:
+    view = classifier.inputs.test
+    return {
+        "run": run.name,
+        "dataset": dataset.name,
+        "split": split.name,
+        "videos": len(scores.ids),
+        "left_out": len(split.left_out) + len(split.clips) - len(scores.ids),
+        "metrics": metrics(scores),
+        "protocol": {
+            "segments": view.segments,
+            "frames": view.frames,
+            "stride": view.stride,
+            "clips": view.clips,
+            "crops": view.crops,
+            "crop": view.crop,
+            "short_side": view.short_side,
+            "average": view.average,
+            "pictures": next(iter(split.stores), "videos"),
+        },
+        "scores": view.average,
+        "weights": {"file": classifier.path.name, "sha256": sha256_of(classifier.path)},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _test_split(dataset: DatasetDir) -> str:
+    with Catalog(dataset.catalog) as catalog:
+        split = catalog.meta.get("test_split")
+        known = catalog.splits()
+    if not split:
+        raise UsageError(f"{dataset.name} does not say which split tests. Name one with --split: {_names(known)}.")
+    return str(split)
+
+
+def _names(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+    return ", ".join(found[:6]) + more if found else "none"

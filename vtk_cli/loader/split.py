@@ -1,0 +1,219 @@
+"""Opening one split of a dataset for a model: which source its pictures come from, which of its videos are there."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vtk_cli import registry
+from vtk_cli.api.inputs import InputSpec
+from vtk_cli.api.loaders import Clip, FrameSource, Loader, LoaderSpec, LoaderTask
+from vtk_cli.api.stores import StoreMeta
+from vtk_cli.catalog import Catalog, CatalogRow
+from vtk_cli.console import warn
+from vtk_cli.errors import DataError, PluginError, StoreError, UsageError, did_you_mean
+from vtk_cli.loader.options import DataOptions
+from vtk_cli.loader.source import StoreSource, VideoSource
+from vtk_cli.store.lmdb_store import StoreReader
+from vtk_cli.workspace import DatasetDir
+
+STORED_AS = {"rgb": "rgb", "rgbdiff": "rgb", "flow": "flow", "warped": "warped"}
+"""Modality of a model -> modality of the store that it reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A split that can be read."""
+
+    name: str
+    clips: tuple[Clip, ...]
+    left_out: dict[str, str]
+    """id -> why a video of the split cannot be used."""
+    source: FrameSource
+    classes: tuple[str, ...]
+    label_order: str
+    flip: bool
+    multi_label: bool
+
+    @property
+    def stores(self) -> dict[str, dict[str, Any]]:
+        """Name and meta of the store that is read; empty for the files themselves. What `RunInfo.stores` keeps."""
+        if isinstance(self.source, StoreSource):
+            return {self.source.name: asdict(self.source.meta)}
+        return {}
+
+
+def open_split(
+    dataset: DatasetDir,
+    split: str,
+    inputs: InputSpec,
+    options: DataOptions,
+    *,
+    training: bool,
+    prefer: Collection[str] = (),
+) -> Split:
+    """Open a split and leave out, with one warning, the videos that are not there.
+
+    `prefer`: names of stores to take where several fit (those that a run was trained on).
+
+    Raises:
+        UsageError: there is no such split, or `data.store` names no fitting store.
+        StoreError: no store fits the model.
+        DataError: more of the split is absent than `data.max_missing` allows.
+    """
+    with Catalog(dataset.catalog) as catalog:
+        rows = catalog.rows(split)
+        meta, classes = catalog.meta, catalog.classes
+    source = open_source(dataset, inputs, options, training=training, prefer=prefer)
+    left_out = {row.id: cause for row in rows if (cause := _absent(row, source))}
+    if isinstance(source, StoreSource):
+        failures = dict(source.reader.failures()) if left_out else {}
+        left_out = {id_: failures.get(id_, cause) for id_, cause in left_out.items()}
+    _tell(dataset.name, split, len(rows), left_out, options)
+    return Split(
+        name=split,
+        clips=tuple(_clip(dataset, row) for row in rows if row.id not in left_out),
+        left_out=left_out,
+        source=source,
+        classes=classes,
+        label_order=str(meta.get("label_order", "")),
+        flip=bool(meta.get("flip", True)),
+        multi_label=bool(meta.get("multi_label", False)),
+    )
+
+
+def make_loader(
+    split: Split, inputs: InputSpec, options: DataOptions, *, training: bool, batch_size: int, seed: int
+) -> Loader:
+    """A loader over a split, of the plugin that `data.loader` names."""
+    spec = registry.load("vtk.loaders", options.loader)
+    if not isinstance(spec, LoaderSpec):
+        raise PluginError(
+            f'The loader "{options.loader}" should be a LoaderSpec, found {type(spec).__name__}. Ask its author.'
+        )
+    if not training and not split.flip and inputs.test.crops == 10:
+        raise UsageError(
+            "Labels of this dataset change under mirroring and 10 crops include mirrored ones. Test with 5 or fewer."
+        )
+    return spec.build(
+        LoaderTask(
+            clips=split.clips,
+            source=split.source,
+            inputs=inputs,
+            training=training,
+            batch_size=batch_size,
+            seed=seed,
+            flip=split.flip,
+            num_classes=len(split.classes),
+            multi_label=split.multi_label,
+            options=options,
+        )
+    )
+
+
+def open_source(
+    dataset: DatasetDir,
+    inputs: InputSpec,
+    options: DataOptions,
+    *,
+    training: bool,
+    prefer: Collection[str] = (),
+) -> FrameSource:
+    """The store that fits the model, else the files; see `open_split` for what is raised."""
+    view = inputs.train if training else inputs.test
+    wanted = STORED_AS[inputs.modality]
+    if options.store == "videos":
+        if wanted != "rgb":
+            raise UsageError(f"The model reads {wanted}, which only a store has. Drop --set data.store=videos.")
+        return VideoSource(options.decoder, view.short_side, exact=not training)
+    if options.store != "auto":
+        return _named_store(dataset, options.store, wanted, view.short_side)
+    metas = _metas(dataset)
+    fitting = [name for name, meta in metas.items() if (meta.modality, meta.short_side) == (wanted, view.short_side)]
+    if len(fitting) > 1:
+        fitting = [name for name in fitting if name in prefer] or fitting
+    if len(fitting) > 1:
+        raise UsageError(
+            f"{len(fitting)} stores of {dataset.name} fit: {', '.join(fitting)}. Name one with "
+            f"--set data.store={fitting[0]}."
+        )
+    if fitting:
+        return StoreSource(fitting[0], StoreReader(dataset.store(fitting[0])))
+    if wanted == "rgb":
+        return VideoSource(options.decoder, view.short_side, exact=not training)
+    raise StoreError(_none_fits(dataset, metas, wanted, view.short_side))
+
+
+def _named_store(dataset: DatasetDir, name: str, modality: str, short_side: int) -> StoreSource:
+    if name not in dataset.stores():
+        raise UsageError(
+            f'The dataset {dataset.name} has no store "{name}". {did_you_mean(name, dataset.stores())} '
+            f"Make one: {_command(dataset.name, modality, short_side)}."
+        )
+    reader = StoreReader(dataset.store(name))
+    found = (reader.meta.modality, reader.meta.short_side)
+    if found != (modality, short_side):
+        raise StoreError(
+            f"The model reads {modality} at short side {short_side}, the store {name} of {dataset.name} holds "
+            f"{found[0]} at short side {found[1]}. Make the right one: {_command(dataset.name, modality, short_side)}."
+        )
+    return StoreSource(name, reader)
+
+
+def _metas(dataset: DatasetDir) -> dict[str, StoreMeta]:
+    metas = {}
+    for name in dataset.stores():
+        if name.startswith(("frames-", "flow-", "warped-")):
+            metas[name] = StoreReader(dataset.store(name)).meta
+    return metas
+
+
+def _none_fits(dataset: DatasetDir, metas: dict[str, StoreMeta], modality: str, short_side: int) -> str:
+    there = ", ".join(f"{name} ({meta.modality}, short side {meta.short_side})" for name, meta in metas.items())
+    return (
+        f"The model reads {modality} at short side {short_side} from a store; {dataset.name} has "
+        f"{there or 'no store'}. Make the right one: {_command(dataset.name, modality, short_side)}."
+    )
+
+
+def _command(dataset: str, modality: str, short_side: int) -> str:
+    what = {"rgb": "", "flow": " --flow tvl1", "warped": " --flow tvl1 --warped"}[modality]
+    return f"vtk extract {dataset}{what} --short-side {short_side}"
+
+
+def _absent(row: CatalogRow, source: FrameSource) -> str:
+    """Why a video cannot be used; empty if it can."""
+    if not row.labels:
+        return "no label"
+    if isinstance(source, StoreSource):
+        if row.id in source.reader:
+            return ""
+        return row.cause or ("not extracted" if row.status == "ready" else row.status)
+    return "" if row.status == "ready" else row.cause or row.status
+
+
+def _clip(dataset: DatasetDir, row: CatalogRow) -> Clip:
+    frames = row.probe.get("frames")
+    return Clip(
+        id=row.id,
+        labels=row.labels,
+        path=dataset.video(row.path),
+        start_seconds=row.start_seconds,
+        end_seconds=row.end_seconds,
+        frames=frames if isinstance(frames, int) and frames > 0 else None,
+    )
+
+
+def _tell(dataset: str, split: str, total: int, left_out: dict[str, str], options: DataOptions) -> None:
+    if not left_out:
+        return
+    causes = Counter(left_out.values()).most_common(4)
+    why = "; ".join(f"{count} {cause}" for cause, count in causes)
+    first = next(iter(left_out))
+    found = (
+        f"{len(left_out)} of {total} videos of {dataset}'s split {split} cannot be used ({why}; the first is {first})"
+    )
+    advice = "`vtk extract` and `vtk download` go on where they stopped; `vtk check` lists every cause."
+    if len(left_out) == total or len(left_out) > options.max_missing * total:
+        raise DataError(f"{found}; at most {options.max_missing:.0%} may be absent (data.max_missing). {advice}")
+    warn(f"{found}; they are left out. {advice}")
