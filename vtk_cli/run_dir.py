@@ -13,12 +13,14 @@
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any, Literal
 
-from vtk_cli.errors import CheckpointError, UsageError, did_you_mean
+from vtk_cli.errors import CheckpointError, DataError, UsageError, did_you_mean
 from vtk_cli.files import write_atomic
 
 RunStatus = Literal["running", "interrupted", "finished", "failed"]
@@ -56,6 +58,14 @@ class RunDir:
         stamp = datetime.now(UTC)
         model = info.model.replace(":", "-")
         run = cls(runs / f"{stamp:%Y%m%d-%H%M}-{model}-{info.dataset}-{secrets.token_hex(2)}")
+        try:
+            run.path.mkdir(parents=True)  # two runs of one minute that drew the same id must not share a folder
+        except FileExistsError:
+            return cls.create(runs, info)
+        except OSError as error:
+            raise DataError(
+                f"The run's folder {run.path} cannot be made: {error.strerror}. Choose another workspace with --root."
+            ) from error
         run.write_info(RunInfo(**{**_fields(info), "created": stamp.isoformat(timespec="seconds")}))
         return run
 
@@ -137,12 +147,19 @@ class RunDir:
     def log(self, kind: Literal["step", "epoch", "event"], **values: Any) -> None:
         """Append one line to log.jsonl.
 
-        step: epoch, step (of the run, from 0), loss, top1, lr, clips_per_second, wait_share, seconds.
-        epoch: epoch, train_loss, val_loss, val_<metric>, lr, seconds. event: message and what belongs to it.
+        step: epoch and step (both from 0, of the run), loss and top1 (means since the line before), lr,
+        clips_per_second, wait_share, seconds. epoch: epoch, step (its last), train_loss, train_top1, val_loss and
+        val_<metric> where it was validated, lr, seconds. event: message and what belongs to it.
+
+        Raises:
+            DataError: the line cannot be written.
         """
         line = json.dumps({"kind": kind, "time": datetime.now(UTC).isoformat(timespec="seconds"), **values})
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise DataError(f"{self.path / 'log.jsonl'} cannot be written: {error.strerror}. Free space.") from error
 
     def read_log(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """The lines of log.jsonl; one that was cut off by a kill is left out."""
@@ -155,14 +172,34 @@ class RunDir:
                     entry = json.loads(line)
                 except ValueError:
                     continue
-                if kind is None or entry.get("kind") == kind:
+                if isinstance(entry, dict) and (kind is None or entry.get("kind") == kind):
                     yield entry
 
-    def truncate_log(self, step: int) -> None:
-        """Drop what was logged at or after `step` of the run, and a cut last line: a resumed run writes it again."""
-        kept = [entry for entry in self.read_log() if entry.get("step", -1) < step]
+    def truncate_log(self, step: int, epoch: int) -> None:
+        """Drop what a run that resumes at `step`, with `epoch` as its first open epoch, will write again.
+
+        Steps at or after `step`, epochs at or after `epoch`, and a last line that was cut off. Events stay.
+        """
+        first = {"step": step, "epoch": epoch}
+        kept = [e for e in self.read_log() if e.get("kind") not in first or e[e["kind"]] < first[e["kind"]]]
         if (self.path / "log.jsonl").is_file():
             write_atomic(self.path / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process alone; a lock ends with its process, however that ends.
+
+        Raises:
+            UsageError: another process trains this run.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"The run {self.name} is being trained by another process. Wait for it, or stop it with Ctrl-C."
+                ) from error
+            yield
 
 
 def all_runs(runs: Path) -> list[RunDir]:

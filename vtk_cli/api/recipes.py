@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vtk_cli.errors import UsageError
 
@@ -53,7 +53,8 @@ class TrainRecipe:
     label_smoothing: float = 0.0
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
     """The second for datasets with several labels per video."""
-    param_groups: Callable[["nn.Module"], list[ParamGroup]] = one_group
+    param_groups: Callable[[Any], list[ParamGroup]] = one_group
+    """(the nn.Module in training mode) -> groups; a parameter that none of them names is not trained."""
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size", "micro_batch", "lr"):

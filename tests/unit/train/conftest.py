@@ -1,0 +1,12 @@
+"""Torch on one thread: what sums give does not depend on how many processors there are then."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
