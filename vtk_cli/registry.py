@@ -45,6 +45,11 @@ class Plugin:
         return self.entry_point.value
 
     @property
+    def first_party(self) -> bool:
+        """Whether it comes with vtk itself; lists import only these, so that nobody else's code runs unasked."""
+        return self.distribution == "vtk-cli"
+
+    @property
     def qualified(self) -> str:
         """`distribution:name`, which is never ambiguous."""
         return f"{self.distribution}:{self.name}"
@@ -58,7 +63,7 @@ class Plugin:
         kind = GROUPS[self.group]
         try:
             found = self.entry_point.load()
-        except Exception as error:  # a plugin's module can raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a plugin's module can raise anything while it is imported
             raise PluginError(
                 f"The {kind} {self.qualified} (version {self.version}) does not load: {type(error).__name__}: {error}. "
                 f"Update or remove it: pip install -U {self.distribution}, or pip uninstall {self.distribution}."

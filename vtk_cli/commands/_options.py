@@ -1,11 +1,20 @@
 """Options and completions that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from vtk_cli import registry
+
+
+class Listing(TyperGroup):
+    """Subcommands of which `list` runs when none is named: `vtk runs --json` is `vtk runs list --json`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named or ctx.resilient_parsing else ["list", *args])
 
 
 def _complete(group: str, start: str) -> list[str]:

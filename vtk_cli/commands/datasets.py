@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtk_cli.commands._options import Json, Root, complete_recipe
-from vtk_cli.errors import PluginError
+from vtk_cli.commands._options import Json, Listing, Root, complete_recipe
 
 if TYPE_CHECKING:
     from vtk_cli.api.datasets import DatasetRecipe
     from vtk_cli.workspace import Workspace
 
-app = typer.Typer(help="List and show datasets.", no_args_is_help=True)
+app = typer.Typer(cls=Listing, help="List and show datasets; plain `vtk datasets` lists them.")
 
 
 @app.command("list")
@@ -24,12 +23,12 @@ def list_datasets(*, root: Root = None, as_json: Json = False) -> None:
 
     workspace = Workspace.locate(root)
     names = registry.names("vtk.datasets")
-    rows = [_row(name, workspace) for name in names]
-    rows += [_own_row(name, workspace) for name in workspace.datasets() if name not in names]
+    rows = [_tried(_row, name, workspace) for name in names]
+    rows += [_tried(_own_row, name, workspace) for name in workspace.datasets() if name not in names]
     if as_json:
         emit(rows)
         return
-    table(rows, ["name", "title", "classes", "videos", "size_gb", "gated", "here", "problem"])
+    table(rows, ["name", "title", "classes", "videos", "size_gb", "gated", "here"])
 
 
 @app.command()
@@ -58,12 +57,14 @@ def show(
 
 
 def _row(name: str, workspace: "Workspace") -> dict[str, Any]:
+    from vtk_cli import registry
     from vtk_cli.download import recipe_of
 
-    try:
-        recipe = recipe_of(name)
-    except PluginError as error:  # a broken plugin is one line and disturbs no other
-        return {"name": name, "problem": str(error)}
+    plugin = registry.find("vtk.datasets", name)
+    if not plugin.first_party:
+        title = f"of {plugin.distribution} {plugin.version}: `vtk datasets show {name}`"
+        return {"name": name, "title": title, "here": _here(name, workspace)}
+    recipe = recipe_of(name)
     return {
         "name": name,
         "title": recipe.title,

@@ -64,7 +64,7 @@ def demo(
     workspace = Workspace.locate(root)
     started = time.monotonic()
     before = {run.name for run in all_runs(workspace.runs)}
-    step = _Steps(workspace.root)
+    step = _Steps(root)
     step("download", "demo")
     step("extract", "demo", "--short-side", str(SHORT_SIDE))
     flow = _extract_flow(step)
@@ -73,16 +73,21 @@ def demo(
     run = next(run for run in reversed(all_runs(workspace.runs)) if run.name not in before)
     step("test", run.name)
     clips = sorted((workspace.dataset("demo").videos / "test").glob("*.mp4"))[:4]
-    step("predict", run.name, *(os.path.relpath(clip) for clip in clips))
+    step("predict", run.name, *(_shown(clip) for clip in clips))
     step("report", run.name)
     _finish(run, time.monotonic() - started, flow, json_output)
+
+
+def _shown(path: Path) -> str:
+    """A path as a user would type it: relative where it lies below the working folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 class _Steps:
     """Runs vtk commands one after another, each shown as the user would type it."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path | None) -> None:
+        self._root = [] if root is None else ["--root", str(root)]
 
     def __call__(self, *words: str) -> None:
         """Run `vtk WORDS`; its messages go to stderr, so that stdout keeps the demo's own result.
@@ -90,12 +95,12 @@ class _Steps:
         Raises:
             VtkError: it failed, with its exit code.
         """
-        shown = os.path.relpath(self._root)
-        sys.stderr.write(f"\n$ vtk {shlex.join([*words, '--root', shown])}\n")
+        words = (*words, *self._root)
+        sys.stderr.write(f"\n$ vtk {shlex.join(words)}\n")
         sys.stderr.flush()
         # Two cores would spend more time waiting for each other than computing on pictures this small.
         threads = str(max(1, (os.cpu_count() or 1) // 2))
-        command = [sys.executable, "-m", "vtk_cli", *words, "--root", str(self._root)]
+        command = [sys.executable, "-m", "vtk_cli", *words]
         done = subprocess.run(command, stdout=sys.stderr, check=False, env={"OMP_NUM_THREADS": threads, **os.environ})  # noqa: S603  our own program and words
         if done.returncode == Interrupted.exit_code:
             raise Interrupted("The demo was interrupted. Run it again; what is done is kept.")
@@ -116,7 +121,7 @@ def _extract_flow(step: _Steps) -> str:
         *("extract", "demo", "--flow", "tvl1", "--no-frames", "--short-side", str(SHORT_SIDE)),
         *("--split", "test", "--limit", str(FLOW_CLIPS)),
     )
-    return f"Optical flow was computed for {FLOW_CLIPS} test clips; `vtk extract demo --flow tvl1` does them all."
+    return f"Flow was computed for {FLOW_CLIPS} test clips; without --split and --limit the command does all."
 
 
 def _finish(run: "RunDir", seconds: float, flow: str, json_output: bool) -> None:

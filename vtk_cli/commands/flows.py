@@ -4,16 +4,9 @@ from typing import Annotated
 
 import typer
 
-from vtk_cli.commands._options import Json, complete_flow
+from vtk_cli.commands._options import Json, Listing, complete_flow
 
-app = typer.Typer(invoke_without_command=True)
-
-
-@app.callback()
-def flows(ctx: typer.Context, *, as_json: Json = False) -> None:
-    """List and show optical-flow methods; plain `vtk flows` lists them."""
-    if ctx.invoked_subcommand is None:
-        list_(as_json=as_json)
+app = typer.Typer(cls=Listing, help="List and show optical-flow methods; plain `vtk flows` lists them.")
 
 
 @app.command("list")
@@ -26,7 +19,7 @@ def list_(*, as_json: Json = False) -> None:
     if as_json:
         console.emit(found)
     else:
-        console.table(found, ["name", "summary", "problem", "distribution"])
+        console.table(found, ["name", "summary", "distribution"])
 
 
 @app.command()

@@ -4,33 +4,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtk_cli.commands._options import Json, complete_model
+from vtk_cli.commands._options import Json, Listing, complete_model
 
 if TYPE_CHECKING:
     from vtk_cli.registry import Plugin
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=Listing, help="List and show models; plain `vtk models` lists them.")
 
 Model = Annotated[str, typer.Argument(help="Model.", autocompletion=complete_model)]
 
 
-@app.callback()
-def models(ctx: typer.Context, *, as_json: Json = False) -> None:
-    """List and show models; plain `vtk models` lists them."""
-    if ctx.invoked_subcommand is None:
-        list_(as_json=as_json)
-
-
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
-    """Every installed model; one that does not load is listed with its reason."""
+    """Every installed model; those of other distributions are named without importing them."""
     from vtk_cli import console, registry
 
     rows = [_line(plugin) for plugin in registry.plugins("vtk.models")]
     if as_json:
         console.emit(rows)
     else:
-        console.table(rows, ["model", "input", "summary", "paper", "error"])
+        console.table(rows, ["model", "input", "summary", "paper"])
 
 
 @app.command()
@@ -51,17 +44,13 @@ def show(model: Model, *, as_json: Json = False) -> None:
 
 
 def _line(plugin: "Plugin") -> dict[str, Any]:
-    from vtk_cli.api.models import ModelSpec
-    from vtk_cli.errors import PluginError, UsageError
+    from vtk_cli.evaluate.foreign import load_model_spec
 
     line = {"model": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
-    try:
-        spec = plugin.load()
-        if not isinstance(spec, ModelSpec):
-            return {**line, "error": f"is no ModelSpec but {type(spec).__name__}"}
-        inputs = spec.inputs(spec.config())
-    except (PluginError, UsageError) as error:
-        return {**line, "error": str(error)}
+    if not plugin.first_party:
+        return {**line, "summary": f"of {plugin.distribution} {plugin.version}: `vtk models show {plugin.name}`"}
+    spec = load_model_spec(plugin.qualified)
+    inputs = spec.inputs(spec.config())
     view = inputs.train
     return {
         **line,

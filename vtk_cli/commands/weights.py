@@ -7,7 +7,9 @@ import typer
 
 from vtk_cli.commands import _options
 
-app = typer.Typer(help="List, show, fetch and import weight files.", no_args_is_help=True)
+app = typer.Typer(
+    cls=_options.Listing, help="List, show, fetch and import weight files; plain `vtk weights` lists them."
+)
 
 
 @app.command("list")

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vtk_cli import registry
+from vtk_cli import console, registry
 from vtk_cli.api.loaders import Batch
 from vtk_cli.api.metrics import MetricSpec
 from vtk_cli.errors import DataError, PluginError
@@ -48,15 +47,27 @@ def score(
 
 
 def metrics(scores: Scores) -> dict[str, float]:
-    """Every installed metric that goes with the labels, by name; see the metrics for what is raised."""
+    """Every installed metric that goes with the labels, by name; see the metrics for what is raised.
+
+    A metric of a third party that does not load is left out with a warning: it must not cost a test's other numbers.
+    """
     kind = "multi" if scores.labels.ndim == 2 else "single"
     found = {}
     for name in registry.names("vtk.metrics"):
-        spec: Any = registry.load("vtk.metrics", name)
-        if not isinstance(spec, MetricSpec):
-            raise PluginError(
-                f'The metric "{name}" should be a MetricSpec, found {type(spec).__name__}. Ask its author.'
-            )
+        try:
+            spec = _metric(name)
+        except PluginError as error:
+            if registry.find("vtk.metrics", name).first_party:
+                raise
+            console.warn(str(error))
+            continue
         if spec.labels == kind:
             found[name] = spec.compute(scores.scores_BK, scores.labels)
     return found
+
+
+def _metric(name: str) -> MetricSpec:
+    spec = registry.load("vtk.metrics", name)
+    if not isinstance(spec, MetricSpec):
+        raise PluginError(f'The metric "{name}" should be a MetricSpec, found {type(spec).__name__}. Ask its author.')
+    return spec

@@ -4,12 +4,11 @@ from dataclasses import fields
 from typing import Any
 
 from vtk_cli import registry
-from vtk_cli.errors import PluginError
 from vtk_cli.extract.plan import flow_spec
 
 
 def list_methods() -> list[dict[str, Any]]:
-    """Name, summary and distribution of every method; of one that does not load, why."""
+    """Name, summary and distribution of every method; those of third parties are named without importing them."""
     return [_listed(name) for name in registry.names("vtk.flow")]
 
 
@@ -37,12 +36,9 @@ def show_method(name: str) -> dict[str, Any]:
 
 def _listed(name: str) -> dict[str, Any]:
     plugin = registry.find("vtk.flow", name)
-    line = {"name": name, "summary": "", "problem": "", "distribution": f"{plugin.distribution} {plugin.version}"}
-    try:
-        line["summary"] = flow_spec(name).summary
-    except PluginError as error:
-        line["problem"] = str(error)
-    return line
+    origin = f"{plugin.distribution} {plugin.version}"
+    summary = flow_spec(name).summary if plugin.first_party else f"`vtk flows show {name}`"
+    return {"name": name, "summary": summary, "distribution": origin}
 
 
 def _type_name(annotation: Any) -> str:

@@ -1,0 +1,1 @@
+"""`vtk plugins`: trying installed plugins out, and starting a new one."""
