@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import nox
 
@@ -9,6 +10,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "wheel", "demo"]
 nox.options.stop_on_first_error = False
 
+ROOT = Path(__file__).parent
 DEMO_MINUTES = 4
 DEMO_TOP1 = 0.9
 
@@ -36,7 +38,7 @@ def types(session: nox.Session) -> None:
 def layers(session: nox.Session) -> None:
     """Imports form one line."""
     install(session, "import-linter")
-    session.run("lint-imports", env={"PYTHONPATH": f"{os.getcwd()}:{os.getcwd()}/plugins"})
+    session.run("lint-imports", env={"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")])})
 
 
 @nox.session

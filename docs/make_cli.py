@@ -38,8 +38,11 @@ def help_of(words: list[str]) -> str:
 def render() -> str:
     parts = [INTRO]
     for command in COMMANDS:
-        for words in [[command], *([command, sub] for sub in SUBCOMMANDS.get(command, []))]:
-            parts.append(f"{'##' if len(words) == 1 else '###'} vtk {' '.join(words)}\n\n```\n{help_of(words)}\n```\n")
+        pages = [[command], *([command, sub] for sub in SUBCOMMANDS.get(command, []))]
+        parts += [
+            f"{'##' if len(words) == 1 else '###'} vtk {' '.join(words)}\n\n```\n{help_of(words)}\n```\n"
+            for words in pages
+        ]
     return "\n".join(parts)
 
 

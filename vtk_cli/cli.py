@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from errno import EACCES, EDQUOT, EIO, ENAMETOOLONG, ENOSPC, EPERM, EROFS
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,11 +16,11 @@ from vtk_cli import registry
 from vtk_cli.errors import PluginError, UsageError, VtkError, did_you_mean
 
 COMMANDS = {
-    "demo": "Make a small dataset and run every step on it, down to the report.",
+    "demo": "Run every step, down to the report, on a small synthetic set.",
     "download": "Get a public dataset.",
     "index": "Make a dataset of your own videos.",
     "extract": "Write frames and optical flow into stores.",
-    "check": "Look for damaged, missing and duplicate clips and damaged stores.",
+    "check": "Find damaged, missing and duplicate clips and damaged stores.",
     "train": "Train a model.",
     "test": "Test a trained model by its paper's protocol.",
     "predict": "Name the actions in videos.",
@@ -37,6 +38,10 @@ COMMANDS = {
 
 CTRL_C = 130
 """What a shell reports of a program that Ctrl-C ended; commands that can go on later exit with `Interrupted`'s code."""
+
+
+REFUSED = frozenset({EACCES, EDQUOT, EIO, ENAMETOOLONG, ENOSPC, EPERM, EROFS})
+"""Refusals of the operating system that any path of a user can meet and no program can foresee: not bugs."""
 
 
 class _Commands(TyperGroup):
@@ -107,6 +112,11 @@ def main() -> None:
         app()
     except VtkError as error:
         _end(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        place = f"{error.filename}"[:200] if error.filename else "A file"
+        _end(f"{place} cannot be used: {error.strerror}. Choose another place, or make room and give permission.", 5)
     except SystemExit as ended:
         if ended.code == CTRL_C:
             _end("Stopped by Ctrl-C. The same command can be run again.", CTRL_C)
@@ -126,6 +136,6 @@ def _survive_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  open until the end
         elif mode == "w" and isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -23,7 +23,8 @@ def warn(message: str) -> None:
 
 def emit(result: Any) -> None:
     """A result as JSON on stdout, one document; `--json` of every command ends here."""
-    json.dump(result, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    plain = "utf" not in (sys.stdout.encoding or "").lower()  # then \u escapes, which every encoding holds
+    json.dump(result, sys.stdout, indent=2, ensure_ascii=plain, allow_nan=False, default=str)
     sys.stdout.write("\n")
     sys.stdout.flush()
 
@@ -81,6 +82,7 @@ class Progress:
     def __init__(self, task: str, *, total: float | None, unit: str) -> None:
         self._task, self._total, self._unit = task, total, unit
         self._done = 0.0
+        self._told = -1.0
         self._note = ""
         self._bar: Any = None
 
@@ -97,7 +99,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        else:
+        elif self._told != self._done:
             self._line()
 
     def advance(self, amount: float = 1, *, note: str | None = None) -> None:
@@ -117,6 +119,7 @@ class Progress:
 
     def _line(self) -> None:
         now = time.monotonic()
+        self._told = self._done
         amount = size if self._unit == "bytes" else "{:g}".format
         parts = [f"{self._task}: {amount(self._done)}"]
         if self._total:

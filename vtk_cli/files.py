@@ -1,6 +1,7 @@
 """Writing small files so that each is there whole or not at all, whatever happens meanwhile."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from vtk_cli.errors import DataError
@@ -21,6 +22,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         reason = error.strerror or error
         raise DataError(f"{path} cannot be written: {reason}. Free space or choose another folder.") from error

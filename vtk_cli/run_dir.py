@@ -77,12 +77,13 @@ class RunDir:
             UsageError: there is none, or several begin so.
         """
         given = Path(name)
-        if (given / "run.json").is_file():
+        if str(name) and (given / "run.json").is_file():
             return cls(given)
         known = sorted(info.parent.name for info in runs.glob("*/run.json"))
         if name == "latest" and known:
             return all_runs(runs)[-1]
-        matches = [run for run in known if run == str(name)] or [run for run in known if run.startswith(str(name))]
+        begun = [run for run in known if str(name) and run.startswith(str(name))]
+        matches = [run for run in begun if run == str(name)] or begun
         if not matches:
             raise UsageError(f'There is no run "{name}" in {runs}. {did_you_mean(str(name), known)}')
         if len(matches) > 1:
@@ -121,7 +122,7 @@ class RunDir:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             found["classes"] = tuple(found["classes"])
-            return RunInfo(**found)
+            return _checked(RunInfo(**found))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
                 f"{path} should describe a run, found: {error}. Train again or restore the file."
@@ -139,10 +140,10 @@ class RunDir:
 
     def env(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
+            found: Any = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found
+        return found if isinstance(found, dict) else {}
 
     def log(self, kind: Literal["step", "epoch", "event"], **values: Any) -> None:
         """Append one line to log.jsonl.
@@ -162,17 +163,17 @@ class RunDir:
             raise DataError(f"{self.path / 'log.jsonl'} cannot be written: {error.strerror}. Free space.") from error
 
     def read_log(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """The lines of log.jsonl; one that was cut off by a kill is left out."""
+        """The lines of log.jsonl; one that was cut off by a kill, or does not say where it belongs, is left out."""
         path = self.path / "log.jsonl"
         if not path.is_file():
             return
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
                     entry = json.loads(line)
                 except ValueError:
                     continue
-                if isinstance(entry, dict) and (kind is None or entry.get("kind") == kind):
+                if _is_entry(entry) and (kind is None or entry["kind"] == kind):
                     yield entry
 
     def truncate_log(self, step: int, epoch: int) -> None:
@@ -181,7 +182,7 @@ class RunDir:
         Steps at or after `step`, epochs at or after `epoch`, and a last line that was cut off. Events stay.
         """
         first = {"step": step, "epoch": epoch}
-        kept = [e for e in self.read_log() if e.get("kind") not in first or e[e["kind"]] < first[e["kind"]]]
+        kept = [e for e in self.read_log() if e["kind"] not in first or e[e["kind"]] < first[e["kind"]]]
         if (self.path / "log.jsonl").is_file():
             write_atomic(self.path / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept))
 
@@ -208,11 +209,42 @@ def all_runs(runs: Path) -> list[RunDir]:
     return sorted(found, key=lambda run: (_created(run), run.name))
 
 
+_PLACED = {"step": ("epoch", "step"), "epoch": ("epoch",), "event": ()}
+"""Kind of a log line -> the numbers that say where it belongs."""
+
+
+def _is_entry(entry: Any) -> bool:
+    placed = _PLACED.get(str(entry.get("kind"))) if isinstance(entry, dict) else None
+    return placed is not None and all(isinstance(entry.get(name), int) for name in placed)
+
+
 def _created(run: RunDir) -> str:
     try:
         return run.info().created
     except CheckpointError:
         return ""  # a damaged run is still listed, before the others
+
+
+_KINDS = {
+    **dict.fromkeys(("model", "dataset", "label_order", "status", "created"), str),
+    **dict.fromkeys(("flip", "multi_label"), bool),
+    **dict.fromkeys(("splits", "stores", "best"), dict),
+}
+"""Field of run.json -> what it holds."""
+
+
+def _checked(info: RunInfo) -> RunInfo:
+    """Raises TypeError where a field of run.json holds something else than it should."""
+    for name, kind in _KINDS.items():
+        if not isinstance(getattr(info, name), kind):
+            raise TypeError(f"{name} = {getattr(info, name)!r}")
+    if not all(isinstance(text, str) for text in (*info.classes, *info.splits.values())):
+        raise TypeError("classes or splits that are no text")
+    if not all(isinstance(meta, dict) for meta in info.stores.values()):
+        raise TypeError(f"stores = {info.stores!r}")
+    if not all(isinstance(value, int | float) for value in info.best.values()):
+        raise TypeError(f"best = {info.best!r}")
+    return info
 
 
 def _fields(info: RunInfo) -> dict[str, Any]:

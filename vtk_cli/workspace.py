@@ -121,6 +121,11 @@ class Workspace:
             return (self.root / "current").read_text(encoding="utf-8").strip() or None
         except FileNotFoundError:
             return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{self.root / 'current'} should hold the name of a dataset, found: {error}. Remove it, and name a "
+                "dataset on the command line."
+            ) from error
 
     def set_current(self, name: str) -> None:
         write_atomic(self.root / "current", name + "\n")

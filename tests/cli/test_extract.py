@@ -151,7 +151,7 @@ def test_flows_lists_and_shows(vtk):
     listed = {line["name"]: line for line in json.loads(out)}
     assert code == 0
     assert listed.keys() >= {"tvl1", "farneback", "dis", "raises"}
-    assert all(line["summary"] and not line["problem"] for line in listed.values())
+    assert "TV-L1" in listed["tvl1"]["summary"]
     code, out, _ = vtk("flows", "show", "tvl1")
     assert code == 0
     assert "flow.outer_iterations" in out
@@ -163,13 +163,13 @@ def test_flows_lists_and_shows(vtk):
     assert vtk("flows", "show", "tlv1")[0] == 2
 
 
-def test_a_broken_flow_plugin_is_a_line_with_its_reason(vtk, tmp_path):
+def test_a_third_partys_method_is_named_without_importing_it(vtk, tmp_path):
     (tmp_path / "site" / "scripted_flow.py").write_text("import no_such_module_anywhere")
     sys.modules.pop("scripted_flow", None)
     code, out, _ = vtk("flows", "list", "--json")
     listed = {line["name"]: line for line in json.loads(out)}
     assert code == 0
-    assert "no_such_module_anywhere" in listed["raises"]["problem"]
+    assert listed["raises"]["summary"] == "`vtk flows show raises`"
     assert vtk("flows", "show", "raises")[0] == 4
 
 

@@ -82,7 +82,7 @@ def test_a_broken_plugin_is_one_line_with_its_reason(vtk, install, few):
     ("source", "words"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal SIGSEGV"),
-        ("raise SystemExit(7)", "exit code 7"),
+        ("raise SystemExit(7)", "SystemExit: 7"),
         ("import os; os._exit(0)", "exit code 0"),
     ],
 )

@@ -1,8 +1,10 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 import toy
 from safetensors import safe_open
@@ -11,6 +13,7 @@ from typed import typed
 from vtk_cli.catalog import Catalog
 from vtk_cli.cli import main
 from vtk_cli.run_dir import RunDir
+from vtk_cli.store.meta import create_store
 
 TINY = [
     *("--init", "none", "--set", "model.trunk=resnet18", "--set", "model.short_side=32", "--set", "model.crop=32"),
@@ -224,3 +227,13 @@ def test_starting_from_the_weights_of_another_run(vtk, trained, tmp_path):
     assert code == 0, err
     assert "initial weights: last.safetensors" in err
     assert RunDir.find(tmp_path / "runs", "latest").env()["initial_weights"] == "last.safetensors"
+
+
+def test_frames_that_do_not_fit_the_model_are_refused_unless_the_files_are_asked_for(vtk, tmp_path):
+    dataset = tiny.make(tmp_path).dataset
+    create_store(dataset.store("frames-64"), replace(tiny.FRAMES, short_side=64))
+    code, _, err = vtk("train", "tsn", *TINY, root=tmp_path)
+    assert code == 5
+    assert "reads rgb at short side 32 from a store; tiny has frames-64" in err
+    assert "vtk extract tiny --short-side 32" in err
+    assert vtk("train", "tsn", *TINY, "--set", "data.store=videos", root=tmp_path)[0] == 0

@@ -24,16 +24,16 @@ def test_the_command_page_is_what_the_commands_say(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()
-    dead = []
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if not target.startswith(("http://", "https://", "mailto:")) and not (page.parent / target).exists():
-            dead.append(target)
-    assert not dead
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    local = [target for target in targets if not target.startswith(("http://", "https://", "mailto:"))]
+    assert [target for target in local if not (page.parent / target).exists()] == []
 
 
 def test_every_decision_is_listed() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text()
-    missing = [p.name for p in (ROOT / "docs" / "decisions").glob("*.md") if p.name not in index and p.name != "README.md"]
+    missing = [
+        p.name for p in (ROOT / "docs" / "decisions").glob("*.md") if p.name not in index and p.name != "README.md"
+    ]
     assert not missing
 
 
@@ -50,5 +50,7 @@ def test_every_command_is_in_the_readme_or_tutorial() -> None:
 
 
 def test_no_page_names_a_machine_path() -> None:
-    found = [(page.name, m) for page in PAGES for m in re.findall(r"(?<![\w.])/(?:work|opt|root)/\S+", page.read_text())]
+    found = [
+        (page.name, m) for page in PAGES for m in re.findall(r"(?<![\w.])/(?:work|opt|root)/\S+", page.read_text())
+    ]
     assert not found

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from zlib import crc32
 
 from host import KINETICS, tar
 from tiny import write_video
@@ -26,8 +27,9 @@ def mirror_files(folder: Path, *, frames: int, absent: Collection[str] = ()) -> 
     for split, clips in CLIPS.items():
         lines = ["label,youtube_id,time_start,time_end,split,is_cc"]
         members = {}
-        for seed, (name, label) in enumerate(clips.items()):
-            video = write_video(folder / split / f"{name}.mp4", seed=seed, frames=frames, size=(64, 48)).read_bytes()
+        for name, label in clips.items():
+            path, seed = folder / split / f"{name}.mp4", crc32(name.encode())
+            video = write_video(path, seed=seed, frames=frames, size=(64, 48)).read_bytes()
             quoted = f'"{label}"' if " " in label else label
             lines.append(f"{quoted},{name[:-14]},{int(name[-13:-7])},{int(name[-6:])},{split},0")
             if name not in absent:
@@ -37,6 +39,8 @@ def mirror_files(folder: Path, *, frames: int, absent: Collection[str] = ()) -> 
                 files[f"{KINETICS}400/replacement_for_corrupted_k400.tgz"] = mended
         archive = f"400/{split}/part_0.tar.gz"
         files[KINETICS + archive] = tar(members)
-        files[f"{KINETICS}400/{split}/k400_{split}_path.txt"] = f"https://s3.amazonaws.com/kinetics/{archive}\n".encode()
+        files[f"{KINETICS}400/{split}/k400_{split}_path.txt"] = (
+            f"https://s3.amazonaws.com/kinetics/{archive}\n".encode()
+        )
         files[f"{KINETICS}400/annotations/{split}.csv"] = "\n".join(lines).encode() + b"\n"
     return files

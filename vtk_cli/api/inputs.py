@@ -21,6 +21,10 @@ FLIP_NEGATES_X = frozenset({"flow", "warped"})
 """Modalities whose x component changes sign when the picture is mirrored."""
 
 
+MOST = 10_000
+"""Of every number of a `View`; far above any protocol, so that a slip of the finger cannot fill the memory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Norm:
     """`(x / 255 - mean) / std` per channel, applied once, on the training device.
@@ -70,6 +74,8 @@ class View:
         for field in ("segments", "frames", "stride", "short_side", "crop", "clips"):
             if getattr(self, field) < 1:
                 raise UsageError(f"A View needs {field} >= 1, found {getattr(self, field)}.")
+            if getattr(self, field) > MOST:
+                raise UsageError(f"A View takes {field} up to {MOST}, found {getattr(self, field)}. Lower it.")
         if self.crops not in (1, 3, 5, 10):
             raise UsageError(f"A View knows 1, 3, 5 or 10 crops, found {self.crops}.")
         if self.crop > self.short_side:

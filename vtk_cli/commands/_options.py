@@ -59,7 +59,12 @@ Root = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable.", show_default=False),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Change one setting, such as train.lr=0.01; repeatable.",
+        show_default=False,
+    ),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.", show_default=False)]
 DatasetName = Annotated[

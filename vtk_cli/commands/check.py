@@ -21,9 +21,13 @@ def check(
     *,
     split: Annotated[str | None, typer.Option(help="Only this split.", show_default="all")] = None,
     decode: Annotated[bool, typer.Option(help="Decode every picture; else headers only.")] = True,
-    workers: Annotated[int | None, typer.Option(help="Processes.", min=1, show_default="one per core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that open clips.", min=1, show_default="one per core")
+    ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds for one clip.", min=1)] = 300,
-    decoder: Annotated[str, typer.Option(help="Decoder.", autocompletion=complete_decoder)] = "pyav",
+    decoder: Annotated[
+        str, typer.Option(help="Decoder plugin; `vtk plugins` lists them.", autocompletion=complete_decoder)
+    ] = "pyav",
     root: Root = None,
     as_json: Json = False,
 ) -> None:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vtk_cli.commands._options import Json, Listing, Root, complete_recipe
+from vtk_cli.errors import DataError, PluginError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vtk_cli.api.datasets import DatasetRecipe
     from vtk_cli.workspace import Workspace
 
@@ -28,7 +31,7 @@ def list_datasets(*, root: Root = None, as_json: Json = False) -> None:
     if as_json:
         emit(rows)
         return
-    table(rows, ["name", "title", "classes", "videos", "size_gb", "gated", "here"])
+    table(rows, ["name", "title", "classes", "videos", "size_gb", "gated", "here", "problem"])
 
 
 @app.command()
@@ -54,6 +57,13 @@ def show(
         return
     for key, value in facts.items():
         _print(key, value)
+
+
+def _tried(row: "Callable[[str, Workspace], dict[str, Any]]", name: str, workspace: "Workspace") -> dict[str, Any]:
+    try:
+        return row(name, workspace)
+    except (PluginError, DataError) as error:  # a broken plugin or catalog is one line and disturbs no other
+        return {"name": name, "problem": str(error)}
 
 
 def _row(name: str, workspace: "Workspace") -> dict[str, Any]:
@@ -160,10 +170,21 @@ def _print(key: str, value: Any) -> None:
     elif isinstance(value, dict):
         typer.echo(f"{key}:")
         for inner, found in value.items():
-            typer.echo(f"  {inner}: {found}")
+            typer.echo(f"  {inner.replace('_', ' ')}: {_said(found)}")
     elif isinstance(value, list) and key == "traps":
         typer.echo(f"{key}:")
         for line in value:
             typer.echo(f"  - {line}")
     else:
         typer.echo(f"{key.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _said(found: Any) -> str:
+    """Splits with their counts per status, names of stores, or one value."""
+    if isinstance(found, dict):
+        return "; ".join(f"{split} {_counted(counts)}" for split, counts in found.items())
+    return ", ".join(found) if isinstance(found, list) else str(found)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "empty"

@@ -53,7 +53,7 @@ def demo(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Make a small dataset and run every step on it, down to the report.
+    """Run every step, down to the report, on a small synthetic dataset.
 
     The clips are real H.264 files whose classes need temporal order: the camera pans left, right, up or down.
     """
@@ -98,18 +98,26 @@ class _Steps:
         words = (*words, *self._root)
         sys.stderr.write(f"\n$ vtk {shlex.join(words)}\n")
         sys.stderr.flush()
-        # Two cores would spend more time waiting for each other than computing on pictures this small.
-        threads = str(max(1, (os.cpu_count() or 1) // 2))
-        command = [sys.executable, "-m", "vtk_cli", *words]
-        done = subprocess.run(command, stdout=sys.stderr, check=False, env={"OMP_NUM_THREADS": threads, **os.environ})  # noqa: S603  our own program and words
-        if done.returncode == Interrupted.exit_code:
+        code = _run([sys.executable, "-m", "vtk_cli", *words])
+        if code == Interrupted.exit_code:
             raise Interrupted("The demo was interrupted. Run it again; what is done is kept.")
-        if done.returncode:
-            failed = VtkError(
-                f"The step `vtk {words[0]}` failed with exit code {done.returncode}; its message is above."
-            )
-            failed.exit_code = done.returncode
+        if code:
+            failed = VtkError(f"The step `vtk {words[0]}` failed with exit code {code}; its message is above.")
+            failed.exit_code = code
             raise failed
+
+
+def _run(command: list[str]) -> int:
+    """Run a command and return its exit code; on Ctrl-C it is waited for, since the terminal tells it too."""
+    # Two busy cores would spend more time waiting for each other than computing on pictures this small.
+    threads = str(max(1, (os.cpu_count() or 1) // 2))
+    env = {"OMP_NUM_THREADS": threads, **os.environ}
+    with subprocess.Popen(command, stdout=sys.stderr, env=env) as child:  # noqa: S603  our own program
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 def _extract_flow(step: _Steps) -> str:

@@ -19,14 +19,14 @@ app = typer.Typer()
 def download(
     name: Annotated[
         str,
-        typer.Argument(
-            help="Dataset; `vtk datasets list` names them.", show_default=False, autocompletion=complete_recipe
-        ),
+        typer.Argument(help="Dataset; `vtk datasets` lists them.", show_default=False, autocompletion=complete_recipe),
     ],
     *,
     splits: Annotated[
         list[str] | None,
-        typer.Option("--split", help="Only these splits; repeatable, or with commas.", show_default=False),
+        typer.Option(
+            "--split", metavar="SPLIT", help="Only these splits; repeatable, or with commas.", show_default=False
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="A small trial of at most this many clips.", show_default=False)
@@ -39,7 +39,9 @@ def download(
         str, typer.Option(envvar="VTK_MIRROR", help="URL that stands for the official hosts.", show_default=False)
     ] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Archives in work at the same time.")] = 4,
-    keep_archives: Annotated[bool, typer.Option(help="Keep unpacked archives: twice the disk.")] = False,
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Keep archives after unpacking: twice the disk.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say files, bytes and free disk; change nothing.")] = False,
     root: Root = None,
     as_json: Json = False,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vtk_cli.commands._options import DatasetName, Json, Root, Set, complete_decoder, complete_flow
+from vtk_cli.commands._options import DatasetName, Json, Root, complete_decoder, complete_flow
 from vtk_cli.errors import UsageError
 
 app = typer.Typer()
@@ -23,13 +23,23 @@ def extract(
     flow: Annotated[
         str, typer.Option(metavar="METHOD", help="Extract flow too; see `vtk flows`.", autocompletion=complete_flow)
     ] = "",
-    assignments: Set = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="flow.KEY=VALUE",
+            help="Change a parameter of the flow method; repeatable. `vtk flows show METHOD` lists them.",
+            show_default=False,
+        ),
+    ] = None,
     short_side: Annotated[int, typer.Option(help="Pixels of the shorter side of a stored picture.")] = 256,
     quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 95,
     square_pixels: Annotated[
         bool, typer.Option(help="Apply the clips' sample aspect ratio; other tools ignore it.")
     ] = True,
-    decoder: Annotated[str, typer.Option(help="Decoder plugin.", autocompletion=complete_decoder)] = "pyav",
+    decoder: Annotated[
+        str, typer.Option(help="Decoder plugin; `vtk plugins` lists them.", autocompletion=complete_decoder)
+    ] = "pyav",
     split: Annotated[str | None, typer.Option(help="Only clips of this split.", show_default=False)] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N clips.", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="one per core")] = None,

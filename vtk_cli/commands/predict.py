@@ -20,22 +20,27 @@ def predict(
         ),
     ],
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Video files, folders of them, or - for a list on stdin.")
+        list[str], typer.Argument(metavar="PATH", help="Video files, folders of them, or - for a list on stdin.")
     ],
     top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 5,
     window: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Slide a window over long videos.", show_default=False)
     ] = None,
     step: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="From window to window; half a window.", show_default=False)
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="From the start of one window to the next; else half a window.", show_default=False
+        ),
     ] = None,
     clips: Annotated[
-        int | None, typer.Option(help="Temporal views instead of the model's.", show_default=False)
+        int | None, typer.Option(help="Clips of each video (views in time) instead of the model's.", show_default=False)
     ] = None,
     crops: Annotated[
-        int | None, typer.Option(help="Spatial views (1, 3, 5 or 10) instead of the model's.", show_default=False)
+        int | None, typer.Option(help="Crops of each clip (1, 3, 5 or 10) instead of the model's.", show_default=False)
     ] = None,
-    segments: Annotated[int | None, typer.Option(help="Segments instead of the model's.", show_default=False)] = None,
+    segments: Annotated[
+        int | None, typer.Option(help="Segments of each clip instead of the model's.", show_default=False)
+    ] = None,
     weights: Annotated[str, typer.Option(help="Checkpoint: best, last or a file.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     root: _options.Root = None,
@@ -43,7 +48,7 @@ def predict(
 ) -> None:
     """Name the actions in videos.
 
-    Files that cannot be read are told with the reason and the rest goes on; then the exit code is 3.
+    A file that cannot be read is named with the reason and the rest goes on; then the exit code is 3.
     """
     import sys
 

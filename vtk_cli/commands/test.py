@@ -27,15 +27,25 @@ def main(
         str | None, typer.Option(help="Split; the dataset's test split if not named.", show_default=False)
     ] = None,
     clips: Annotated[
-        int | None, typer.Option(help="Temporal views instead of the model's.", show_default=False)
+        int | None, typer.Option(help="Clips of each video (views in time) instead of the model's.", show_default=False)
     ] = None,
     crops: Annotated[
-        int | None, typer.Option(help="Spatial views (1, 3, 5 or 10) instead of the model's.", show_default=False)
+        int | None, typer.Option(help="Crops of each clip (1, 3, 5 or 10) instead of the model's.", show_default=False)
     ] = None,
-    segments: Annotated[int | None, typer.Option(help="Segments instead of the model's.", show_default=False)] = None,
+    segments: Annotated[
+        int | None, typer.Option(help="Segments of each clip instead of the model's.", show_default=False)
+    ] = None,
     weights: Annotated[str, typer.Option(help="Checkpoint: best, last or a file.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    assignments: _options.Set = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="data.KEY=VALUE",
+            help="Change how clips are loaded, such as data.workers=0; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     root: _options.Root = None,
     as_json: _options.Json = False,
 ) -> None:

@@ -149,5 +149,6 @@ def _tell(run: "RunDir", root: Path | None, *, as_json: bool) -> None:
         last = {key: value for key, value in (epochs[-1] if epochs else {}).items() if key not in ("kind", "time")}
         console.emit({"run": run.name, "path": run.path, "status": info.status, "last": last, "best": info.best})
         return
-    console.table([{"run": run.name, "status": info.status, **info.best}], ["run", "status", *info.best])
+    best = {key: int(value) + 1 if key == "epoch" else value for key, value in info.best.items()}  # people count from 1
+    console.table([{"run": run.name, "status": info.status, **best}], ["run", "status", *best])
     console.say(f"Next: vtk test {run.name}{f' --root {root}' if root else ''}")

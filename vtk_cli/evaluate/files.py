@@ -117,7 +117,7 @@ class Windows:
     step_seconds: float
 
     def __post_init__(self) -> None:
-        if self.seconds <= 0 or self.step_seconds <= 0:
+        if not (0 < self.seconds < math.inf and 0 < self.step_seconds < math.inf):
             raise UsageError(f"--window and --step are seconds above 0, found {self.seconds} and {self.step_seconds}.")
 
     def cut(self, clip: Clip, duration_seconds: float) -> list[Clip]:

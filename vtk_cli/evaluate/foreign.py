@@ -218,9 +218,12 @@ def read_foreign(path: Path) -> Mapping[str, Any]:
             warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read is an error below
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # torch's own text advises to load such files without the check.
+        pickled = isinstance(error, UnpicklingError)
+        reason = "a pickle that would run code" if pickled else (str(error).strip() or type(error).__name__)
+        reason = reason.splitlines()[0].rstrip(".")
         raise CheckpointError(
-            f"{path} should be a PyTorch checkpoint of tensors, an npz or a safetensors file, found: {reason} "
+            f"{path} should be a PyTorch checkpoint of tensors, an npz or a safetensors file, found: {reason}. "
             "Save its tensors alone, with torch.save or numpy.savez, where you trust it."
         ) from error
     if not isinstance(found, Mapping):

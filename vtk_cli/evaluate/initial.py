@@ -109,8 +109,9 @@ def _fetch(found: Published, workspace: Workspace) -> Path:
         return fetch_weights(found, workspace, mirror=os.environ.get("VTK_MIRROR", ""))
     except FetchError as error:
         weights: Weights = found.weights
+        what = str(error).partition(". ")[0]  # the advice after it is of `vtk download`'s options
         raise FetchError(
-            f"The weights {found.name} are not in {workspace.weights} and cannot be fetched: {error} Without a "
+            f"The weights {found.name} are not in {workspace.weights} and cannot be fetched: {what}. Without a "
             f"network: get {weights.url} by hand and run `vtk weights import FILE --layout {weights.layout} "
             f"--{found.destination.kind} {found.destination.plugin} --name {found.name}`, or train with --init none."
         ) from error

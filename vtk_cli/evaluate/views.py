@@ -90,6 +90,7 @@ def default_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        reason = str(error).splitlines()[0]
-        raise UsageError(f'--device takes auto, cpu, cuda or cuda:N of this machine; "{name}": {reason}') from error
+        raise UsageError(
+            f'--device takes auto, cpu, cuda or cuda:N of this machine, found "{name}". See `vtk doctor`.'
+        ) from error
     return device

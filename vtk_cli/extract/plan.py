@@ -31,6 +31,10 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
+_MOST = {"short_side": 8192, "shards": 8192, "workers": 1024}
+"""Above these a slip of the finger would fill the disk or the machine; a JPEG has at most 65535 pixels a side."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What `vtk extract` was asked for."""
@@ -62,8 +66,10 @@ class Request:
             raise UsageError(f"--set {self.flow_settings[0]} changes a flow method. Name the method with --flow.")
         for name in ("short_side", "quality", "workers", "time_limit", "shards", "limit"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')} should be above 0, found {value}.")
+            if value is not None and value > _MOST.get(name, value):
+                raise UsageError(f"--{name.replace('_', '-')} should be at most {_MOST[name]}, found {value}.")
         if self.quality > 100:
             raise UsageError(f"--quality is a JPEG quality of 1 to 100, found {self.quality}.")
         if self.short_side % 2:

@@ -24,7 +24,7 @@ def stratified_splits(
     Raises:
         UsageError: the fractions leave nothing for train.
     """
-    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+    if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):  # so NaN is refused too
         raise UsageError(
             f"The fractions of val and test are 0 or more and below 1 together, found {val_fraction} and "
             f"{test_fraction}. Lower them."

@@ -20,8 +20,8 @@ class DataOptions:
     prefetch: int = 2
     """Batches that each worker prepares ahead."""
     store: str = "auto"
-    """Name of a store of the dataset, or `videos` for the files themselves. auto: the store that fits the model, else,
-    for models of colour pictures, the files."""
+    """Name of a store of the dataset, or `videos` for the files themselves. auto: the store that fits the model; the
+    files where no frames were extracted, for models of colour pictures."""
     decoder: str = "pyav"
     """A plugin of the group vtk.decoders, for reading straight from the files."""
     on_error: Literal["stop", "skip"] = "stop"

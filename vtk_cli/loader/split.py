@@ -119,7 +119,7 @@ def open_source(
     training: bool,
     prefer: Collection[str] = (),
 ) -> FrameSource:
-    """The store that fits the model, else the files; see `open_split` for what is raised."""
+    """The store that fits the model, the files where no frames were extracted; see `open_split` for what is raised."""
     view = inputs.train if training else inputs.test
     wanted = STORED_AS[inputs.modality]
     if options.store == "videos":
@@ -139,7 +139,7 @@ def open_source(
         )
     if fitting:
         return StoreSource(fitting[0], StoreReader(dataset.store(fitting[0])))
-    if wanted == "rgb":
+    if wanted == "rgb" and all(meta.modality != "rgb" for meta in metas.values()):
         return VideoSource(options.decoder, view.short_side, exact=not training)
     raise StoreError(_none_fits(dataset, metas, wanted, view.short_side))
 
@@ -170,9 +170,10 @@ def _metas(dataset: DatasetDir) -> dict[str, StoreMeta]:
 
 def _none_fits(dataset: DatasetDir, metas: dict[str, StoreMeta], modality: str, short_side: int) -> str:
     there = ", ".join(f"{name} ({meta.modality}, short side {meta.short_side})" for name, meta in metas.items())
+    files = ", or decode the video files with --set data.store=videos" if modality == "rgb" else ""
     return (
         f"The model reads {modality} at short side {short_side} from a store; {dataset.name} has "
-        f"{there or 'no store'}. Make the right one: {_command(dataset.name, modality, short_side)}."
+        f"{there or 'no store'}. Make the right one: {_command(dataset.name, modality, short_side)}{files}."
     )
 
 
@@ -207,13 +208,19 @@ def _clip(dataset: DatasetDir, row: CatalogRow) -> Clip:
 def _tell(dataset: str, split: str, total: int, left_out: dict[str, str], options: DataOptions) -> None:
     if not left_out:
         return
-    causes = Counter(left_out.values()).most_common(4)
-    why = "; ".join(f"{count} {cause}" for cause, count in causes)
-    first = next(iter(left_out))
-    found = (
-        f"{len(left_out)} of {total} videos of {dataset}'s split {split} cannot be used ({why}; the first is {first})"
-    )
+    found = f"{len(left_out)} of {total} videos of {dataset}'s split {split} cannot be used ({_why(left_out)})"
     advice = "`vtk extract` and `vtk download` go on where they stopped; `vtk check` lists every cause."
     if len(left_out) == total or len(left_out) > options.max_missing * total:
         raise DataError(f"{found}; at most {options.max_missing:.0%} may be absent (data.max_missing). {advice}")
     warn(f"{found}; they are left out. {advice}")
+
+
+def _why(left_out: dict[str, str]) -> str:
+    """The causes that several videos share, and one of the others, which name files and so are as many as videos."""
+    common = {cause: count for cause, count in Counter(left_out.values()).most_common(3) if count > 1}
+    parts = [f"{count} {cause}" for cause, count in common.items()]
+    others = [id_ for id_, cause in left_out.items() if cause not in common]
+    if not others:
+        return "; ".join([*parts, f"the first is {next(iter(left_out))}"])
+    more = f"{len(others)} for other causes, such as " if len(others) > 1 else ""
+    return "; ".join([*parts, f"{more}{others[0]}: {left_out[others[0]].rstrip('.')}"])

@@ -16,7 +16,7 @@ def configuration_section(run: RunDir) -> Html:
     try:
         text = run.config.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return section("configuration", "Configuration", missing("The run has no readable config.toml."))
+        return section("configuration", "Configuration", missing("The run has no config.toml that can be read."))
     values = read_origins(text)
     changed = [value for value in values if value[2] != "default"]
     said = _values(changed) if changed else tag("p", "Every value is the model's own default.", class_="note")

@@ -85,7 +85,7 @@ def read_scores(run: RunDir, info: RunInfo) -> list[TestScores]:
 
 def _read(path: Path, info: RunInfo) -> TestScores:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             ids, scores_BK, labels = arrays["ids"], arrays["scores_BK"], arrays["labels"]
         summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         metrics = {name: float(value) for name, value in summary["metrics"].items()}

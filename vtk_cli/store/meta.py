@@ -102,7 +102,7 @@ def _checked(path: Path, values: Any) -> StoreMeta:
         meta = TypeAdapter(StoreMeta).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
         raise StoreError(f"{path} is damaged: {where}: {first['msg']}. {_ADVICE}.") from error
     unknown = sorted(set(values) - {field.name for field in dataclasses.fields(StoreMeta)})
     wrong = [name for name in ("short_side", "quality", "shards") if getattr(meta, name) < 1]

@@ -18,7 +18,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import safetensors.torch
@@ -97,12 +96,12 @@ class Checkpoints:
             raise CheckpointError(
                 f"There is no checkpoint to resume from in {self.folder}: the run ended before its first. Train anew."
             ) from error
-        except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        except Exception as error:  # torch's reader can raise anything on bytes that are no checkpoint
             raise CheckpointError(
                 f"{self.state} should hold the state of a run, found: {error}. Restore the file, or train anew from "
                 f"`--init {self.last}`."
             ) from error
-        if not isinstance(state, dict) or state.get("version") != VERSION:
+        if not isinstance(state, dict) or state.get("version") != VERSION or TOKEN not in state:
             raise CheckpointError(f"{self.state} should have version {VERSION}. Resume with the vtk that wrote it.")
         return state
 

@@ -29,7 +29,7 @@ def own(tmp_path):
     return tiny.make(tmp_path / "own")
 
 
-def test_colour_models_read_the_files_where_no_store_fits(world):
+def test_colour_models_read_the_files_where_no_frames_were_extracted(world):
     split = open_split(world.dataset, "train", RGB, OPTIONS, training=True)
     assert isinstance(split.source, VideoSource)
     assert [clip.id for clip in split.clips] == ["clip-0", "clip-1", "clip-2"]
@@ -118,6 +118,16 @@ def test_what_is_not_extracted_is_left_out_with_one_warning(own, capsys):
     assert said.count("warning") == 1
     assert "1 of 3 videos of tiny's split train" in said
     assert "it is cut off" in said
+
+
+def test_causes_of_single_videos_do_not_fill_the_screen(own, capsys):
+    with Catalog(own.dataset.catalog) as catalog:
+        ids = [row.id for row in catalog.rows("train")]
+        catalog.set_status([(id_, "broken", f"/a/long/path/{id_}.mp4 is empty.") for id_ in ids[:2]])
+    open_split(own.dataset, "train", RGB, replace(OPTIONS, max_missing=0.9), training=True)
+    said = capsys.readouterr().err
+    assert "2 for other causes, such as clip-0: /a/long/path/clip-0.mp4 is empty)" in said
+    assert "clip-1" not in said
 
 
 def test_more_missing_than_allowed_is_an_error(own):
