@@ -7,7 +7,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "wheel", "demo"]
+nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "wheel", "demo", "minimums"]
 nox.options.stop_on_first_error = False
 
 ROOT = Path(__file__).parent
@@ -75,8 +75,7 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
-def zoo(session: nox.Session) -> None:
-    """Trunks against torchvision, which needs a torch of its own (5 GB); not part of CI."""
-    session.install("torch==2.14.1", "torchvision==0.29.1")
-    session.install("-e", ".[test]")
-    session.run("pytest", "tests/parity", "-m", "zoo", *session.posargs)
+def minimums(session: nox.Session) -> None:
+    """The oldest versions that pyproject.toml admits."""
+    session.install("-c", "minimums.txt", "-e", ".[opencv,test]")
+    session.run("pytest", "tests/unit", "tests/contract", "-m", "not slow", "-n", "2", *session.posargs)
