@@ -30,7 +30,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict."""
-    install(session, "-e", ".[lint]")
+    install(session, "-e", ".[lint,test]")
     session.run("mypy")
 
 

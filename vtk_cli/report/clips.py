@@ -1,6 +1,6 @@
 """Sample clips: which ones are worth looking at, and how they are shown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,11 @@ class Sample:
     right: bool
 
 
-def choose(test: TestScores) -> list[Sample]:
-    """The surest wrong clips first, then right ones of different classes, each of middling confidence in its class."""
+def choose(test: TestScores, prefer: Callable[[str], bool] = lambda _id: False) -> list[Sample]:
+    """The surest wrong clips first, then right ones of different classes, each of middling confidence in its class.
+
+    Of the right ones, those whose id is preferred are chosen from where a class has any.
+    """
     right_B = test.predicted_B == test.labels
     confidence_B = test.confidence_B
     wrong = sorted(np.flatnonzero(~right_B).tolist(), key=lambda b: (-confidence_B[b], test.ids[b]))[:WRONG]
@@ -35,9 +38,9 @@ def choose(test: TestScores) -> list[Sample]:
     spread = [classes[i * len(classes) // RIGHT] for i in range(RIGHT)] if len(classes) > RIGHT else classes
     typical: list[int] = []
     for k in spread:
-        clips = sorted(
-            np.flatnonzero(right_B & (test.labels == k)).tolist(), key=lambda b: (confidence_B[b], test.ids[b])
-        )
+        every = np.flatnonzero(right_B & (test.labels == k)).tolist()
+        preferred = [b for b in every if prefer(test.ids[b])]
+        clips = sorted(preferred or every, key=lambda b: (confidence_B[b], test.ids[b]))
         typical.append(clips[len(clips) // 2])
     return [Sample(b, test.ids[b], right=b in typical) for b in [*typical, *wrong]]
 
@@ -55,10 +58,13 @@ def clips_section(
     test: TestScores, classes: Sequence[str], dataset: DatasetDir | None, preferred: Sequence[str]
 ) -> Html:
     """Strips of sample clips with what was predicted; in words what could not be shown."""
-    shown = [_Shown(sample, Strip([], "the dataset is not in this workspace"), None) for sample in choose(test)]
-    if dataset is not None:
+    if dataset is None:
+        absent = Strip([], "the dataset is not in this workspace")
+        shown = [_Shown(sample, absent, None) for sample in choose(test)]
+    else:
         with ClipPictures(dataset, preferred) as pictures:
-            shown = [_Shown(one.sample, pictures.frames(one.sample.id), pictures.flow(one.sample.id)) for one in shown]
+            samples = choose(test, prefer=pictures.has_flow)
+            shown = [_Shown(sample, pictures.frames(sample.id), pictures.flow(sample.id)) for sample in samples]
     right = [_card(one, test, classes) for one in shown if one.sample.right]
     wrong = [_card(one, test, classes) for one in shown if not one.sample.right]
     total, num_right = len(test.ids), int(np.sum(test.predicted_B == test.labels))

@@ -67,6 +67,10 @@ class ClipPictures:
         except (VtkError, ValueError) as error:  # ValueError: simplejpeg's word for a damaged picture
             return Strip([], str(error))
 
+    def has_flow(self, video_id: str) -> bool:
+        """Whether there is optical flow of this clip to show."""
+        return self._flow is not None and video_id in self._flow
+
     def flow(self, video_id: str) -> Strip | None:
         """Coloured optical flow of a clip; None where the dataset has no flow store."""
         if self._flow is None:

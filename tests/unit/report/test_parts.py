@@ -104,6 +104,18 @@ def test_samples_are_the_surest_wrong_clips_and_right_ones_of_different_classes(
     assert max(test.confidence_B[b] for b in others) <= min(confidences)
 
 
+def test_right_samples_are_preferred_ones_where_a_class_has_any(tmp_path):
+    made = make_run(tmp_path, classes=tuple("abcd"), clips=40, stores=False, wrong_every=4)
+    test = scores.read_scores(made.run, made.run.info())[0]
+    plain = [s for s in choose(test) if s.right]
+    numbers = {s.number for s in plain}
+    right = np.flatnonzero(test.predicted_B == test.labels)
+    wanted = next(test.ids[b] for b in right if b not in numbers)
+    chosen = [s for s in choose(test, prefer=lambda video_id: video_id == wanted) if s.right]
+    assert wanted in {s.id for s in chosen}
+    assert len({s.id for s in chosen} & {s.id for s in plain}) == len(plain) - 1
+
+
 def test_flow_colours_follow_direction_and_strength():
     right, left, rest = np.array([1.0, 0]), np.array([-1.0, 0]), np.array([0.0, 0])
     flow = np.stack([right, left, rest], axis=1).reshape(2, 1, 3).astype(np.float32)
