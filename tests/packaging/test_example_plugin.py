@@ -12,17 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tiny
 from made_plugins import write_distribution
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLE = REPOSITORY / "plugins" / "vtk-example"
-SMALL = [
-    "model.crop=32", "model.short_side=32", "model.frames=8", "model.width=8", "model.clips=2",
-    "train.epochs=2", "train.batch_size=2", "train.warmup_epochs=0",
-]  # fmt: skip
+SMALL = ["model.frames=8", "model.stride=2", "model.width=12", "model.clips=1"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,6 @@ def environment(tmp_path_factory):
     assert [wheel.name.split("-")[0] for wheel in built] == ["vtk_cli", "vtk_example"]
     subprocess.run([sys.executable, "-m", "venv", str(base / "env")], check=True)
     made = Environment(base / "env", base / "workspace")
-    tiny.make(made.workspace, videos=8)
     done = made.run("python", "-m", "pip", "install", "-q", "-c", str(REPOSITORY / "constraints.txt"), *map(str, built))
     assert done.returncode == 0, done.stderr
     return made
@@ -92,15 +87,13 @@ def test_nothing_comes_from_outside_the_environment(environment):
     assert len(paths.stdout.split()) == 4
 
 
-def test_trains_tests_and_reports_by_its_name(environment):
+def test_learns_the_demo_by_its_name(environment):
     settings = [word for setting in SMALL for word in ("--set", setting)]
-    environment.vtk("train", "example-c3d", *settings)
-    metrics = json.loads(environment.vtk("test", "latest", "--json"))["metrics"]
-    assert set(metrics) >= {"top1", "mean_class"}
-    report = Path(environment.vtk("report").strip())
-    assert "example-c3d" in report.read_text()
+    result = json.loads(environment.vtk("demo", "--json", "--model", "example-c3d", *settings))
+    assert result["metrics"]["top1"] >= 0.9  # chance is 0.25
+    assert "example-c3d" in Path(result["report"]).read_text()
     run = json.loads(environment.vtk("runs", "--json"))[0]
-    assert (run["model"], run["status"], run["epochs_done"]) == ("example-c3d", "finished", 2)
+    assert (run["model"], run["status"], run["epochs_done"]) == ("example-c3d", "finished", 4)
 
 
 def test_a_new_project_is_complete(environment, tmp_path):
