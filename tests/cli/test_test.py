@@ -7,6 +7,7 @@ import tiny
 from typed import typed
 
 from vtk_cli.catalog import Catalog
+from vtk_cli.store.lmdb_store import StoreReader
 
 
 @pytest.fixture
@@ -87,11 +88,12 @@ def test_damaged_weights_and_catalogs_end_with_5(vtk, world, run):
 
 def test_a_damaged_record_is_named_or_left_out(vtk, world, run):
     """A frame whose bytes changed does not pass its checksum."""
-    for shard in world.dataset.store("frames-32").glob("*.lmdb"):
-        content = shard.read_bytes()
-        at = content.find(b"\xff\xd8\xff")
-        if at > 0:
-            shard.write_bytes(content[: at + 200] + bytes([content[at + 200] ^ 0xFF]) + content[at + 201 :])
+    store = world.dataset.store("frames-32")
+    with StoreReader(store) as reader:
+        frame = bytes(reader.read("clip-0", [0])[0])
+    damaged = bytes([*frame[:200], frame[200] ^ 0xFF, *frame[201:]])
+    for shard in store.glob("*.lmdb"):
+        shard.write_bytes(shard.read_bytes().replace(frame, damaged))
     arguments = (
         "test",
         run.name,
