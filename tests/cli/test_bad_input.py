@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from typed import typed
 
 from vtk_cli.cli import main
 from vtk_cli.run_dir import RunDir
@@ -89,11 +88,6 @@ def place(template, tmp_path, monkeypatch):
     monkeypatch.setenv("VTK_HOME", str(tmp_path / "ws"))
     monkeypatch.chdir(tmp_path)
     return Place(tmp_path)
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    return typed(monkeypatch, capsys)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int] | None]:

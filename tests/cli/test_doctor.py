@@ -1,29 +1,13 @@
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from vtk_cli.cli import main
 from vtk_cli.doctor import check, probes
 from vtk_cli.doctor.check import Backend
 
 REQUIRED = {"python", "torch", "av", "lmdb", "simplejpeg"}
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    """vtk(*arguments) -> (exit code, stdout, stderr) of one command."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vtk", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -1,14 +1,6 @@
 import json
 
-import pytest
-from typed import typed
-
 from vtk_cli import registry
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    return typed(monkeypatch, capsys)
 
 
 def test_every_model_is_listed(vtk):

@@ -8,7 +8,6 @@ import pytest
 from made_plugins import write_distribution
 
 from vtk_cli import registry
-from vtk_cli.cli import main
 from vtk_cli.plugin_kit import inspect as kit
 from vtk_cli.plugin_kit import trial
 
@@ -16,20 +15,6 @@ METRIC = """
 from vtk_cli.api.metrics import MetricSpec
 METRIC = MetricSpec(compute=lambda scores, labels: 0.0, summary="nothing")
 """
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    """vtk(*arguments) -> (exit code, stdout, stderr) of one command."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vtk", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

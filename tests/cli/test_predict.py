@@ -4,12 +4,6 @@ import json
 
 import pytest
 import tiny
-from typed import typed
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    return typed(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,6 @@
 import json
-import sys
 
-import pytest
 from made_runs import make_run
-
-from vtk_cli.cli import main
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    """vtk(*arguments) -> (exit code, stdout, stderr) of one command."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vtk", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_writes_the_newest_run_and_prints_the_path(vtk, tmp_path):

@@ -4,15 +4,9 @@ import json
 
 import pytest
 import tiny
-from typed import typed
 
 from vtk_cli.catalog import Catalog
 from vtk_cli.store.lmdb_store import StoreReader
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    return typed(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -5,16 +5,10 @@ import json
 import pytest
 import tiny
 import torch
-from typed import typed
 
 from vtk_cli.evaluate.weights import load_weights
 from vtk_models.trunks.resnet import RESNET18
 from vtk_models.tsn import MODEL
-
-
-@pytest.fixture
-def vtk(monkeypatch, capsys):
-    return typed(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
