@@ -24,6 +24,7 @@ _TRANSIENT = frozenset({408, 425, 429})
 _LONGEST_WAIT_SECONDS = 600.0
 _TOLD_SECONDS = 5.0
 """Longer waits are told to the user."""
+_TRIES_OF_A_SILENT_HOST = 3
 _MOST_TEXT_BYTES = 256 << 20
 _SAFE = "/:@!$&'*,;=~-._"
 """Path characters that RFC 3986 leaves as they are; blanks, brackets and "+" (a blank to some servers) are encoded."""
@@ -69,7 +70,8 @@ class _TransientError(Exception):
 class Fetcher:
     """Fetches files; any number of threads may share one.
 
-    A transfer is given up after `retries` tries in a row that brought no new byte.
+    A transfer is given up after `retries` tries in a row that brought no new byte; sooner where the host has not
+    answered at all, which is a missing network or a wrong name rather than a busy server.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Fetcher:
         self._backoff_seconds = backoff_seconds
         self._timeout = (connect_seconds, read_seconds)
         self._local = threading.local()
+        self._answered: set[str] = set()
 
     def fetch(self, url: str, target: Path, expected: Expected | None = None) -> Fetched:
         """Bring the file at `url` to `target`, which appears only when it is whole and verified.
@@ -164,6 +167,7 @@ class Fetcher:
 
     def _until_done(self, url: str, attempt: Callable[[], None], arrived: Callable[[], int]) -> None:
         failures, most = 0, arrived()
+        host = urlsplit(url).netloc
         while True:
             self._check_stop()
             try:
@@ -172,7 +176,8 @@ class Fetcher:
             except _TransientError as error:
                 failures = failures + 1 if arrived() <= most else 0
                 most = max(most, arrived())
-                if failures > self._retries:
+                patience = self._retries if host in self._answered else min(self._retries, _TRIES_OF_A_SILENT_HOST)
+                if failures > patience:
                     raise FetchError(
                         f"{url} should answer, found {failures} failures in a row, the last one: {error}. Try again "
                         "later (what has arrived is kept), name a --mirror, or fetch it by hand and use --from DIR."
@@ -223,7 +228,7 @@ class Fetcher:
 
     def _request(self, method: str, url: str, headers: Mapping[str, str]) -> requests.Response:
         try:
-            return self._session().request(
+            response = self._session().request(
                 method, url, headers=dict(headers), stream=True, timeout=self._timeout, allow_redirects=True
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
@@ -238,7 +243,9 @@ class Fetcher:
                 "--mirror, or fetch the file by hand and hand it over with --from DIR."
             ) from error
         except requests.exceptions.RequestException as error:
-            raise _TransientError(f"{type(error).__name__}: {error}") from error
+            raise _TransientError(_reason(error)) from error
+        self._answered.add(urlsplit(url).netloc)
+        return response
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -260,6 +267,13 @@ class Fetcher:
                 self._check_stop()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _TransientError(f"the connection broke off: {error}") from error
+
+
+def _reason(error: requests.exceptions.RequestException) -> str:
+    """What went wrong with a connection, without the layers of libraries that passed it on."""
+    inner = error.args[0] if error.args else error
+    cause = getattr(inner, "reason", None) or inner
+    return str(cause).rpartition("): ")[2] or type(error).__name__
 
 
 def _first(chunks: Iterator[bytes], count: int | None) -> Iterator[bytes]:

@@ -175,6 +175,11 @@ def test_retry_after_is_honoured(host: Host, tmp_path: Path, monkeypatch: pytest
     assert waits[2] < 1
 
 
+def test_a_host_that_never_answered_is_given_up_sooner(tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match="4 failures in a row, the last one: Failed to establish a new connection"):
+        fetcher(retries=8).fetch("http://127.0.0.1:9/a", tmp_path / "a")
+
+
 def test_a_server_nobody_runs(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match="2 failures in a row"):
         fetcher(retries=1).fetch("http://127.0.0.1:9/a", tmp_path / "a")
