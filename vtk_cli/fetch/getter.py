@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -203,15 +204,21 @@ def unfinished(
     """(rank, archive) of those that have still something to give.
 
     An archive is done when it was read to its end, its clips are here as it gave them, and it held none that is wanted
-    only now. It is needless when everything that could come from it is here from archives of lower ranks.
+    only now. It is needless when everything that could come from it is here from archives of lower ranks. A clip that
+    several archives gave, one after another, is asked for again from the lowest only.
     """
     highest: dict[str, float] = {}
+    lowest: dict[str, int] = {}
     found = []
     for rank, source in enumerate(archives):
+        record = journal.unpacked.get(source.path)
+        for path in record.clips if record else ():
+            lowest.setdefault(path, rank)
         if source.split not in highest:
             paths = (path for path, row in wanted.items() if source.split in ("", *row.splits))
             highest[source.split] = clips.highest_rank(paths)
-        if highest[source.split] >= rank and not _done(rank, journal.unpacked.get(source.path), clips, present, wanted):
+        own = record and replace(record, clips={p: size for p, size in record.clips.items() if lowest[p] == rank})
+        if highest[source.split] >= rank and not _done(rank, own, clips, present, wanted):
             found.append((rank, source))
     return found
 
