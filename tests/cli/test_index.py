@@ -62,6 +62,8 @@ def test_skip_bad_ends_with_3_and_a_list(vtk, tmp_path):
         (["mine", "v", "--list", "train.csv"], UsageError),
         (["mine", "v", "--list", "train=absent.csv"], DataError),
         (["mine", "v", "--val-fraction", "1.5"], UsageError),
+        (["mine", "v", "--bound", "32"], UsageError),
+        (["mine", "v", "--workers", "2"], UsageError),
     ],
 )
 def test_wrong_input_is_one_sentence_and_changes_nothing(vtk, tmp_path, arguments, error):

@@ -61,6 +61,7 @@ def index(
     a store unchanged, flow is encoded once more.
     """
     from vtk_cli import console
+    from vtk_cli.formats.known import FRAMES
     from vtk_cli.index.request import IndexRequest
     from vtk_cli.index.run import make_dataset
     from vtk_cli.workspace import Workspace
@@ -80,6 +81,11 @@ def index(
         bound=bound,
         skip_bad=skip_bad,
     )
+    if format_name not in FRAMES and (bound is not None or flow_method != "tvl1" or workers != 1):
+        raise UsageError(
+            "--bound, --flow-method and --workers go with frame folders, found them with "
+            f"--format {format_name}. Leave them out, or name the layout: {', '.join(FRAMES)}."
+        )
     result = make_dataset(Workspace.locate(root), name, request, replace=replace, workers=workers)
     for note in result.notes:
         console.say(note)

@@ -22,7 +22,7 @@ from vtk_cli.store.meta import META, SHARDS, check_same, create_store, read_meta
 from vtk_cli.workspace import DatasetDir
 
 QUALITY = 95
-"""What OpenCV writes unless told otherwise, and so what TSN's and denseflow's frames have; 90 halves the bytes."""
+"""What OpenCV writes unless told otherwise."""
 TIME_LIMIT_SECONDS = 120.0
 
 
