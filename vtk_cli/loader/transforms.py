@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from vtk_cli.api.inputs import FLIP_NEGATES_X, InputSpec, Norm, View
 from vtk_cli.api.loaders import Clip, FrameSource
-from vtk_cli.loader.geometry import Box, Crop, Size, spatial_views, train_crop, view_size
+from vtk_cli.loader.draws import train_place
+from vtk_cli.loader.geometry import Box, Crop, Size, spatial_views, view_size
 
 
 def train_clip(source: FrameSource, clip: Clip, inputs: InputSpec, rng: Random, *, flip: bool) -> Tensor:
@@ -22,9 +23,9 @@ def train_clip(source: FrameSource, clip: Clip, inputs: InputSpec, rng: Random, 
     grids = _sample(source, clip, inputs, view, rng)[:1]
     pictures = _read(source, clip, grids)
     size = _size(next(iter(pictures.values())))
-    box = train_crop(view_size(size, view.short_side, view.aspect), view, inputs.augment, rng)
+    place = train_place(size, view, inputs.augment, rng)
     mirrored = flip and rng.random() < inputs.augment.flip
-    return _assemble(pictures, grids, [Crop(box, mirrored=mirrored)], inputs, view)
+    return _assemble(pictures, grids, [Crop(place.box, mirrored=mirrored)], inputs, view, place.at)
 
 
 def all_views(source: FrameSource, clip: Clip, inputs: InputSpec) -> Tensor:
@@ -38,9 +39,9 @@ def all_views(source: FrameSource, clip: Clip, inputs: InputSpec) -> Tensor:
 def arrange_test(pictures: dict[int, Tensor], grids: list[list[int]], inputs: InputSpec) -> Tensor:
     """The test views clip_VTNCHW of frame numbers `grids`, out of `pictures` by number."""
     view = inputs.test
-    size = _size(next(iter(pictures.values())))
-    crops = spatial_views(view_size(size, view.short_side, view.aspect), view.crop, view.crops)
-    return _assemble(pictures, grids, crops, inputs, view)
+    at = view_size(_size(next(iter(pictures.values()))), view.short_side, view.aspect)
+    crops = spatial_views(at, view.crop, view.crops, view.crop_grid)
+    return _assemble(pictures, grids, crops, inputs, view, at)
 
 
 def cut(picture_CHW: Tensor, box: Box, at: Size, crop: int) -> Tensor:
@@ -103,7 +104,7 @@ def _read(source: FrameSource, clip: Clip, grids: list[list[int]]) -> dict[int, 
 
 
 def _assemble(
-    pictures: dict[int, Tensor], grids: list[list[int]], crops: list[Crop], inputs: InputSpec, view: View
+    pictures: dict[int, Tensor], grids: list[list[int]], crops: list[Crop], inputs: InputSpec, view: View, at: Size
 ) -> Tensor:
     frames = inputs.loaded_frames(view)
     shape = (len(grids), len(crops), view.segments * frames, inputs.channels, view.crop, view.crop)
@@ -114,19 +115,18 @@ def _assemble(
             places.setdefault(index, []).append((clip_number, position))
     negate_x = inputs.modality in FLIP_NEGATES_X
     for index, where in places.items():
-        for crop_number, seen in enumerate(_views(pictures[index], crops, view, negate_x=negate_x)):
+        for crop_number, seen in enumerate(_views(pictures[index], crops, at, view.crop, negate_x=negate_x)):
             for clip_number, position in where:
                 out[clip_number, crop_number, position] = seen
     return out.view(len(grids) * len(crops), view.segments, frames, *shape[3:])
 
 
-def _views(picture_CHW: Tensor, crops: list[Crop], view: View, *, negate_x: bool) -> list[Tensor]:
-    at = view_size(_size(picture_CHW), view.short_side, view.aspect)
+def _views(picture_CHW: Tensor, crops: list[Crop], at: Size, crop: int, *, negate_x: bool) -> list[Tensor]:
     if len(crops) > 1:  # several cuts of one picture: resize it once
         picture_CHW = resize(picture_CHW, at)
     views = []
     for box, mirrored in crops:
-        part = cut(picture_CHW, box, at, view.crop)
+        part = cut(picture_CHW, box, at, crop)
         views.append(mirror(part, negate_x=negate_x) if mirrored else part)
     return views
 
