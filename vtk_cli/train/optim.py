@@ -10,6 +10,7 @@ from torch import nn
 
 from vtk_cli.api.recipes import ParamGroup, TrainRecipe
 from vtk_cli.errors import PluginError, UsageError, did_you_mean
+from vtk_cli.train.rmsprop import FluidRMSprop
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,15 @@ def micro_batch_of(recipe: TrainRecipe) -> int:
 def learning_rate(recipe: TrainRecipe, step: int, steps_per_epoch: int) -> float:
     """The learning rate of a step of the run (from 0), before the groups' multipliers.
 
-    With warm-up, a straight line from warmup_start * lr to what the schedule gives where the warm-up ends (Goyal et al.
-    2017, section 2.2; as in PySlowFast's lr_policy.py).
+    With warm-up, a straight line (or a geometric one) from warmup_start * lr to what the schedule gives where the
+    warm-up ends (Goyal et al. 2017, section 2.2; as in PySlowFast's lr_policy.py).
     """
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     if step >= warmup:
         return _scheduled(recipe, step, steps_per_epoch)
     first, last = recipe.warmup_start * recipe.lr, _scheduled(recipe, warmup, steps_per_epoch)
+    if recipe.warmup == "exponential":
+        return float(first * (last / first) ** (step / warmup))
     return first + (last - first) * step / warmup
 
 
@@ -71,7 +74,11 @@ def _scheduled(recipe: TrainRecipe, step: int, steps_per_epoch: int) -> float:
     if recipe.schedule == "constant":
         return recipe.lr
     if recipe.schedule == "cosine":  # Loshchilov and Hutter 2017, equation 5, without restarts, down to 0
-        return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / (recipe.epochs * steps_per_epoch)))
+        steps = (recipe.cosine_epochs or recipe.epochs) * steps_per_epoch
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    if recipe.schedule == "staircase":
+        assert recipe.decay_videos is not None
+        return float(recipe.lr * recipe.gamma ** (step * recipe.batch_size // recipe.decay_videos))
     # Rounded because 0.1 epochs of 30 steps are 3.0000000000000004 of them.
     passed = sum(step >= round(milestone * steps_per_epoch, 6) for milestone in recipe.milestones)
     return float(recipe.lr * recipe.gamma**passed)
@@ -85,9 +92,14 @@ def describe_schedule(recipe: TrainRecipe) -> str:
     """
     if recipe.schedule == "steps" and recipe.milestones:
         course = f", times {recipe.gamma:g} after epochs {', '.join(f'{m:g}' for m in recipe.milestones)}"
+    elif recipe.schedule == "cosine":
+        course = ", cosine to 0" + (f" over {recipe.cosine_epochs:g} epochs" if recipe.cosine_epochs else "")
+    elif recipe.schedule == "staircase":
+        course = f", times {recipe.gamma:g} after every {recipe.decay_videos} videos"
     else:
-        course = ", cosine to 0" if recipe.schedule == "cosine" else ", constant"
-    warm = f", warm-up over {recipe.warmup_epochs:g} epochs from {recipe.warmup_start * recipe.lr:g}"
+        course = ", constant"
+    kind = "exponential warm-up" if recipe.warmup == "exponential" else "warm-up"
+    warm = f", {kind} over {recipe.warmup_epochs:g} epochs from {recipe.warmup_start * recipe.lr:g}"
     return f"lr {recipe.lr:g}{course}{warm if recipe.warmup_epochs else ''}"
 
 
@@ -123,7 +135,7 @@ def parameter_groups(module: nn.Module, recipe: TrainRecipe) -> list[ParamGroup]
 def build_optimizer(module: nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
     """The recipe's optimiser; the learning rate of its groups is set before every step by `set_learning_rate`.
 
-    `weight_decay` is coupled L2 for sgd and adam and decoupled for adamw; `momentum` is Adam's first beta.
+    `weight_decay` is coupled L2 for sgd, adam and rmsprop and decoupled for adamw; `momentum` is Adam's first beta.
     """
     parameters = dict(module.named_parameters())
     groups: list[dict[str, Any]] = [
@@ -141,6 +153,8 @@ def build_optimizer(module: nn.Module, recipe: TrainRecipe) -> torch.optim.Optim
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
     if recipe.nesterov:
         raise UsageError(f"train.nesterov goes with train.optimizer=sgd, found {recipe.optimizer}. Set either.")
+    if recipe.optimizer == "rmsprop":
+        return FluidRMSprop(groups, lr=recipe.lr, momentum=recipe.momentum)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
 

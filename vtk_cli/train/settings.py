@@ -14,9 +14,10 @@ from vtk_cli.train.options import RESUMABLE, RunOptions
 
 def default_sections(spec: ModelSpec[Any], *, multi_label: bool) -> dict[str, Any]:
     """The sections that a run has; the loss is the one that goes with the dataset's labels."""
-    recipe = replace(spec.recipe, loss="binary_cross_entropy" if multi_label else "cross_entropy")
     if multi_label:
-        recipe = replace(recipe, label_smoothing=0.0)
+        recipe = replace(spec.recipe, loss="binary_cross_entropy", label_smoothing=0.0)
+    else:
+        recipe = replace(spec.recipe, loss="cross_entropy", reduction="mean")
     return {"model": spec.config(), "train": recipe, "data": DataOptions(), "run": RunOptions()}
 
 

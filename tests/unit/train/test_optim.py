@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -160,3 +161,88 @@ def test_settings_that_would_not_act_are_refused():
         build_optimizer(Net(), replace(RECIPE, momentum=0, nesterov=True))
     adam = build_optimizer(Net(), replace(RECIPE, optimizer="adam", momentum=0.8))
     assert adam.param_groups[0]["betas"] == (0.8, 0.999)
+
+
+def test_cosine_may_end_before_the_run_does():
+    """X-Temporal's TIN: T_max 30 of 35 epochs."""
+    recipe = replace(RECIPE, epochs=4, schedule="cosine", cosine_epochs=2)
+    expected = [0.1 * (1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
+    assert rates(recipe, 2) == pytest.approx([*expected, 0, 0, 0, 0], abs=1e-12)
+    assert describe_schedule(recipe) == "lr 0.1, cosine to 0 over 2 epochs"
+
+
+def test_a_staircase_counts_videos():
+    """NeXtVLAD: times 0.8 after every 2,000,000 videos, 12,500 steps of 160."""
+    recipe = replace(RECIPE, batch_size=160, lr=2e-4, schedule="staircase", gamma=0.8, decay_videos=2_000_000)
+    found = [learning_rate(recipe, step, 24_000) for step in (0, 12_499, 12_500, 24_999, 25_000)]
+    assert found == pytest.approx([2e-4, 2e-4, 1.6e-4, 1.6e-4, 1.28e-4])
+    assert describe_schedule(recipe) == "lr 0.0002, times 0.8 after every 2000000 videos"
+    with pytest.raises(UsageError, match="decay_videos above 0, found none"):
+        replace(recipe, decay_videos=None)
+
+
+def test_an_exponential_warm_up_multiplies_by_the_same_factor_every_step():
+    recipe = replace(RECIPE, epochs=3, warmup_epochs=1, warmup_start=0.01, warmup="exponential")
+    found = rates(recipe, 4)
+    assert found == pytest.approx([0.001, 0.001 * 100**0.25, 0.01, 0.001 * 100**0.75, *[0.1] * 8])
+
+
+def test_pyslowfasts_warm_up_ends_on_its_cosine():
+    """lr .1, 196 epochs, warm-up over 34 from .01 (configs/Kinetics/SLOWFAST_8x8_R50.yaml, utils/lr_policy.py)."""
+    recipe = replace(RECIPE, epochs=196, schedule="cosine", warmup_epochs=34, warmup_start=0.1)
+
+    def original(epoch):
+        def cosine(e):
+            return 0.1 * (math.cos(math.pi * e / 196) + 1.0) * 0.5
+
+        return cosine(epoch) if epoch >= 34 else 0.01 + epoch * (cosine(34) - 0.01) / 34
+
+    steps = 10
+    assert [learning_rate(recipe, step, steps) for step in range(0, 1960, 7)] == pytest.approx(
+        [original(step / steps) for step in range(0, 1960, 7)]
+    )
+
+
+@given(data=st.data())
+def test_rmsprop_is_the_formula_of_fluid(data):
+    """Five steps in float64 against the formula in plain numbers; 1e-12 leaves only the order of operations."""
+    draw = st.floats(-2, 2, allow_nan=False)
+    start, gradients = data.draw(draw), data.draw(st.lists(draw, min_size=5, max_size=5))
+    momentum, decay = data.draw(st.sampled_from([(0.0, 0.0), (0.9, 0.0), (0.0, 8e-4)]))
+    parameter = nn.Parameter(torch.tensor([start], dtype=torch.float64))
+    recipe = replace(RECIPE, optimizer="rmsprop", lr=1e-3, momentum=momentum, weight_decay=decay)
+    module = nn.Module()
+    module.w = parameter
+    optimizer = build_optimizer(module, recipe)
+    value, mean, square, velocity = start, 0.0, 0.0, 0.0
+    for gradient in gradients:
+        parameter.grad = torch.tensor([gradient], dtype=torch.float64)
+        set_learning_rate(optimizer, 1e-3)
+        optimizer.step()
+        g = gradient + decay * value
+        mean, square = 0.95 * mean + 0.05 * g, 0.95 * square + 0.05 * g * g
+        velocity = momentum * velocity + 1e-3 * g / math.sqrt(max(0.0, square - mean * mean) + 1e-6)
+        value -= velocity
+        assert parameter.item() == pytest.approx(value, rel=1e-12, abs=1e-12)
+
+
+def test_rmsprop_resumes_where_its_state_says():
+    def made():
+        torch.manual_seed(0)
+        module = nn.Linear(3, 2)
+        return module, build_optimizer(module, replace(RECIPE, optimizer="rmsprop", momentum=0.5))
+
+    def steps(module, optimizer, count):
+        for i in range(count):
+            optimizer.zero_grad()
+            module(torch.full((1, 3), float(i + 1))).sum().backward()
+            optimizer.step()
+
+    one, first = made()
+    steps(one, first, 2)
+    other, second = made()
+    other.load_state_dict(one.state_dict())
+    second.load_state_dict(deepcopy(first.state_dict()))
+    steps(one, first, 2)
+    steps(other, second, 2)
+    assert torch.equal(one.weight, other.weight)
