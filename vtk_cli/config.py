@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -137,8 +137,8 @@ def _check_keys(defaults: Mapping[str, Any], layers: Layers) -> None:
 
 
 def _checked(key: str, hint: Any, value: Any, origin: str) -> Any:
-    if value == "none":
-        value = None
+    if value in ("none", None):
+        value = "none" if _names_none(hint) else None
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(strict=False, allow_inf_nan=False))
         if isinstance(value, bool) and hint in (int, float):
@@ -147,6 +147,11 @@ def _checked(key: str, hint: Any, value: Any, origin: str) -> Any:
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise UsageError(f"{origin}: {key} does not take {value!r}: {reason}.") from error
+
+
+def _names_none(hint: Any) -> bool:
+    """Whether "none" is one of a field's own words, as in Literal["linear", "none"], rather than Python's None."""
+    return hint == "none" or any(_names_none(part) for part in get_args(hint))
 
 
 def _toml(value: Any) -> str:

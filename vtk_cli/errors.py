@@ -9,6 +9,7 @@
     │   ├── StoreError                a store of frames, flow or features
     │   ├── CatalogError              the table of labelled videos
     │   ├── CheckpointError           a checkpoint, weight file or run directory
+    │   │   └── MismatchError                 its tensors are not those that are needed
     │   └── FetchError                a download
     └── Interrupted              75   stopped on request; running the same command again resumes
 
@@ -56,6 +57,21 @@ class CatalogError(DataError):
 
 class CheckpointError(DataError):
     pass
+
+
+class MismatchError(CheckpointError):
+    """Tensors that are left over, missing or of another shape: all their names, of which the message has the first."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unexpected: Iterable[str] = (),
+        missing: Iterable[str] = (),
+        misshapen: Iterable[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.names = {"unexpected": list(unexpected), "missing": list(missing), "of another shape": list(misshapen)}
 
 
 class FetchError(DataError):

@@ -1,9 +1,13 @@
 from vtk_cli import registry
 from vtk_cli.loader.torch_loader import LOADER
-from vtk_cli.testing.loaders import LoaderTests
+from vtk_cli.testing.loaders import FeatureLoaderTests, LoaderTests
 
 
 class TestTorchLoader(LoaderTests):
+    spec = LOADER
+
+
+class TestTorchLoaderOnFeatures(FeatureLoaderTests):
     spec = LOADER
 
 

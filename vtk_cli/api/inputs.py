@@ -169,6 +169,12 @@ class FeatureSpec:
         """D, the sizes of all streams together."""
         return sum(stream.size for stream in self.streams)
 
+    @property
+    def summary(self) -> str:
+        """In a few words."""
+        streams = " and ".join(f"{stream.name} {stream.size}" for stream in self.streams)
+        return f"features, {self.frames} x {streams}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
@@ -195,6 +201,11 @@ class InputSpec:
                 f"Training cuts {self.train.crop} pixels out of short_sides={self.augment.short_sides}, low before "
                 f"high, and out of then_random={self.augment.then_random}; neither can be smaller than the crop."
             )
+
+    @property
+    def summary(self) -> str:
+        """Training's, in a few words."""
+        return f"{self.modality}, {self.train.segments} x {self.train.frames} frames of {self.train.crop}"
 
     @property
     def channels(self) -> int:

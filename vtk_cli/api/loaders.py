@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vtk_cli import registry
-from vtk_cli.api.inputs import InputSpec, View
+from vtk_cli.api.inputs import FeatureSpec, InputSpec, View
+from vtk_cli.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,17 +18,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Clips of B videos, V views each (1 in training), as uint8; the device normalises.
+    """B videos, as clips or as features: what the model's spec asks for, still as it was stored."""
 
-    View v of a video is spatial crop v % crops of temporal clip v // crops.
-    """
-
-    clip_BVTNCHW: "Tensor"
+    clip_BVTNCHW: "Tensor | None"
+    """Clips of V views (1 in training) as uint8; the device normalises. View v of a video is spatial crop v % crops of
+    temporal clip v // crops. None where the model reads features."""
     label_B: "Tensor"
     """int64 class numbers; 0/1 float matrix label_BK for datasets with several labels per video."""
     ids: tuple[str, ...]
     wait_seconds: float = 0.0
     """Time the consumer waited for this batch."""
+    feature_BFD: "Tensor | None" = None
+    """Vectors as stored (uint8, float16 or float32), padded to F; the device makes them float32."""
+    mask_BF: "Tensor | None" = None
+    """bool, True where a video has a vector."""
+
+    def __post_init__(self) -> None:
+        if (self.clip_BVTNCHW is None) == (self.feature_BFD is None) or (self.feature_BFD is None) != (
+            self.mask_BF is None
+        ):
+            raise PluginError(
+                "A batch holds either clip_BVTNCHW or feature_BFD with mask_BF. Report it to the loader's author."
+            )
+
+    @property
+    def inputs(self) -> "tuple[Tensor, ...]":
+        """(clip_BVTNCHW,), or (feature_BFD, mask_BF)."""
+        if self.clip_BVTNCHW is not None:
+            return (self.clip_BVTNCHW,)
+        assert self.feature_BFD is not None  # __post_init__ has checked
+        assert self.mask_BF is not None
+        return (self.feature_BFD, self.mask_BF)
 
 
 class Loader(Protocol):
@@ -61,14 +82,17 @@ class Clip:
     """Number of pictures where it was measured."""
 
 
-class FrameSource(Protocol):
-    """Pictures of videos by number, encoded in a store or decoded from the files.
-
-    Picklable: opens its files in the process that reads.
-    """
+class Source(Protocol):
+    """Where videos are read from. Picklable: opens its files in the process that reads."""
 
     def num_frames(self, clip: Clip) -> int:
-        """Pictures that the clip has (flow: pairs); raises a DataError when it cannot be read."""
+        """Pictures (flow: pairs; features: vectors) of a video; raises a DataError when it cannot be read."""
+
+    def close(self) -> None: ...
+
+
+class FrameSource(Source, Protocol):
+    """Pictures of videos by number, encoded in a store or decoded from the files."""
 
     def read(self, clip: Clip, indices: Sequence[int]) -> "list[Tensor]":
         """The pictures with these numbers (in any order, repeats allowed), each picture_CHW uint8.
@@ -77,7 +101,14 @@ class FrameSource(Protocol):
             DataError: the clip cannot be read, or a number lies past its end.
         """
 
-    def close(self) -> None: ...
+
+class FeatureSource(Source, Protocol):
+    """Vectors of videos by number, one per time step, out of a store or computed by a network."""
+
+    def read(self, clip: Clip, indices: Sequence[int]) -> "Tensor":
+        """The vectors with these numbers (any order, repeats allowed), feature_FD as stored: the streams of the
+        model's spec side by side, in its order; raises what `FrameSource.read` does.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +116,12 @@ class LoaderTask:
     """All that a loader needs to know to serve one split."""
 
     clips: tuple[Clip, ...]
-    source: FrameSource
-    inputs: InputSpec
+    source: Source
+    """A `FeatureSource` where `inputs` is a FeatureSpec, else a `FrameSource`."""
+    inputs: InputSpec | FeatureSpec
     training: bool
-    """True: shuffled, drawn by `inputs.train` and `inputs.augment`; False: in order, every view of `inputs.test`."""
+    """True: shuffled, drawn by the sampler and `inputs.augment`; False: in order, every view of `inputs.test`, without
+    chance."""
     batch_size: int
     seed: int
     flip: bool
@@ -100,6 +133,9 @@ class LoaderTask:
 
     @property
     def view(self) -> View:
+        """Of a model of clips; raises UsageError where it reads features, which have none."""
+        if isinstance(self.inputs, FeatureSpec):
+            raise UsageError("A model of clips has views, found one that reads features. Read `inputs` instead.")
         return self.inputs.train if self.training else self.inputs.test
 
 
@@ -108,5 +144,7 @@ class LoaderSpec:
     """A loader plugin: its parts are imported when `build` is called."""
 
     build: Callable[[LoaderTask], Loader]
+    features: bool = False
+    """Whether it also serves tasks whose `inputs` are a FeatureSpec."""
     summary: str = ""
     api: int = registry.API_VERSION

@@ -105,6 +105,9 @@ class ModelSpec(Generic[ConfigT]):
     classifier: str = "fc"
     """Dotted name of the last linear layer (or 1x1x1 convolution); what it is given are a clip's features."""
     recipe: TrainRecipe
+    extra_loss: "Callable[[nn.Module, Tensor, Tensor], Tensor] | None" = None
+    """(the module, right after it gave logits_BK in training, labels) -> what is added to the recipe's loss, a mean over
+    the videos; None: nothing is."""
     pretrained: Callable[[ConfigT], Pretrained | None] = lambda _config: None
     """What training starts from unless `--init` says otherwise; None is from scratch."""
     weights: Mapping[str, Weights] = field(default_factory=dict)

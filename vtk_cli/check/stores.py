@@ -10,6 +10,7 @@ from vtk_cli.catalog import CatalogRow
 from vtk_cli.check.findings import Finding
 from vtk_cli.errors import StoreError
 from vtk_cli.store.lmdb_store import StoreReader
+from vtk_cli.store.vectors import unpack_vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,13 @@ def _damaged(
 
 
 def _misfit(reader: StoreReader, video_id: str, probe: Mapping[str, Any]) -> str:
-    """Whether a record has other frames than its clip has now, as the same decoder counts them."""
+    """Whether a record has other frames than its clip has now, as the same decoder counts them.
+
+    Of features only the size of the vectors is looked at; raises StoreError where it is another.
+    """
+    if reader.meta.modality == "features":
+        unpack_vectors(reader.read(video_id, range(reader.num_frames(video_id))), reader.meta)
+        return ""
     frames = probe.get("frames")
     if frames is None or probe.get("error") or probe.get("decoder") != reader.meta.decoder:
         return ""

@@ -56,6 +56,13 @@ Root = Annotated[
     Path | None,
     typer.Option("--root", help="Workspace folder; else $VTK_HOME, else ./vtk-data.", show_default=False),
 ]
+Weights = Annotated[
+    str,
+    typer.Option(
+        help="best or last of the run; else a file of weights, or a name of `vtk weights list`, which is fetched where "
+        "it is not here."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Set = Annotated[
     list[str] | None,

@@ -29,6 +29,7 @@ SMALL = [
     "train.epochs=4",
     "train.batch_size=16",
     "train.optimizer=adamw",
+    "train.nesterov=false",
     "train.lr=0.001",
     "train.weight_decay=0.05",
     "train.schedule=cosine",

@@ -28,7 +28,7 @@ def list_(*, as_json: Json = False) -> None:
 
 @app.command()
 def show(model: Model, *, as_json: Json = False) -> None:
-    """A model's configuration, inputs, recipe and published weights."""
+    """A model's configuration, inputs, cost, recipe and published weights."""
     from vtk_cli import console
     from vtk_cli.train import model_card
 
@@ -50,11 +50,9 @@ def _line(plugin: "Plugin") -> dict[str, Any]:
     if not plugin.first_party:
         return {**line, "summary": f"of {plugin.distribution} {plugin.version}: `vtk models show {plugin.name}`"}
     spec = load_model_spec(plugin.qualified)
-    inputs = spec.inputs(spec.config())
-    view = inputs.train
     return {
         **line,
-        "input": f"{inputs.modality}, {view.segments} x {view.frames} frames of {view.crop}",
+        "input": spec.inputs(spec.config()).summary,
         "summary": spec.summary,
         "paper": spec.paper,
     }

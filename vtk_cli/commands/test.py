@@ -1,4 +1,4 @@
-"""`vtk test RUN`: score a split, write the scores, print the metrics."""
+"""`vtk test RUN` and `vtk test --weights NAME`: score a split, write the scores, print the metrics."""
 
 from typing import Annotated
 
@@ -12,11 +12,13 @@ app = typer.Typer()
 @app.command()
 def main(
     run: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="Run: its folder, its name or how that begins, or `latest`.", autocompletion=_options.complete_run
+            help="Run: its folder, its name or how that begins, or `latest`. Left out with --weights FILE or NAME.",
+            show_default=False,
+            autocompletion=_options.complete_run,
         ),
-    ],
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Argument(
@@ -35,7 +37,7 @@ def main(
     segments: Annotated[
         int | None, typer.Option(help="Segments of each clip instead of the model's.", show_default=False)
     ] = None,
-    weights: Annotated[str, typer.Option(help="Checkpoint: best, last or a file.")] = "best",
+    weights: _options.Weights = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     assignments: Annotated[
         list[str] | None,
@@ -49,22 +51,33 @@ def main(
     root: _options.Root = None,
     as_json: _options.Json = False,
 ) -> None:
-    """Test a trained model by its paper's protocol, or with other views.
+    """Test a trained model, or published weights, by its paper's protocol or with other views.
 
-    Writes scores/SPLIT.npz, .json and .activitynet.json in the run's folder.
+    Writes scores/SPLIT.npz, .json and .activitynet.json in the run's folder; weights without a run get runs/NAME.
     """
-    from vtk_cli.commands._running import data_options, spatial_views
+    from vtk_cli.commands._running import data_options, names_run, other_weights, spatial_views
     from vtk_cli.console import emit, say, table
+    from vtk_cli.errors import UsageError
+    from vtk_cli.evaluate.adopt import run_of_weights
     from vtk_cli.evaluate.classifier import load
     from vtk_cli.evaluate.protocol import run_test
     from vtk_cli.run_dir import RunDir
     from vtk_cli.workspace import Workspace
 
     workspace = Workspace.locate(root)
-    found = RunDir.find(workspace.runs, run)
     options = data_options(assignments)
+    file = other_weights(weights, workspace)
+    if file is not None and dataset is None and not names_run(run, workspace):
+        run, dataset = None, run
+    if run is not None:
+        found = RunDir.find(workspace.runs, run)
+    elif file is not None:
+        dataset = workspace.dataset(dataset).name
+        found = run_of_weights(file, workspace, dataset)
+    else:
+        raise UsageError("`vtk test` takes a RUN, or --weights FILE or NAME without one; found neither. Name one.")
     classifier = load(
-        found.path,
+        file or found.path,
         root=root,
         weights=weights,
         device=device,

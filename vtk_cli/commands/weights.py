@@ -62,8 +62,7 @@ def fetch(
 ) -> None:
     """Get published weights, verified by their sha256."""
     from vtk_cli.console import emit
-    from vtk_cli.evaluate.foreign import fetch_weights
-    from vtk_cli.evaluate.shelf import offered
+    from vtk_cli.evaluate.published import fetch_weights, offered
     from vtk_cli.workspace import Workspace
 
     path = fetch_weights(offered(name), Workspace.locate(root), mirror=mirror)
@@ -75,15 +74,31 @@ def fetch(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="PyTorch checkpoint, npz or safetensors.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="PyTorch checkpoint, .pdparams, Caffe2 .pkl, a folder (or its tar) of fluid's variables, npz or "
+            "safetensors.",
+            show_default=False,
+        ),
+    ],
     layout: Annotated[str, typer.Option(help="Dialect of the file; `vtk models show` lists a model's.")],
     model: Annotated[
         str | None,
-        typer.Option(help="Model that it is for.", show_default=False, autocompletion=_options.complete_model),
+        typer.Option(
+            help="Model that it is for; the one that it fits if not named.",
+            show_default=False,
+            autocompletion=_options.complete_model,
+        ),
     ] = None,
     trunk: Annotated[str | None, typer.Option(help="Trunk that it is for.", show_default=False)] = None,
     name: Annotated[
-        str | None, typer.Option(help="Under which it is kept; the file's name if not given.", show_default=False)
+        str | None,
+        typer.Option(help="Under which the workspace keeps it; the file's name if not given.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT.safetensors", help="Write it there instead.", show_default=False),
     ] = None,
     classes: Annotated[
         str | None,
@@ -93,22 +108,51 @@ def import_(
     root: _options.Root = None,
     as_json: _options.Json = False,
 ) -> None:
-    """Bring in a checkpoint of another project."""
+    """Bring in a checkpoint of another project.
+
+    Nothing is written when a tensor is left over or missing; --json lists the names of all of them.
+    """
     from vtk_cli.console import emit
+    from vtk_cli.errors import MismatchError
     from vtk_cli.evaluate.shelf import bring_in
     from vtk_cli.workspace import Workspace
 
-    path = bring_in(
-        Workspace.locate(root),
-        file,
-        layout=layout,
-        model=model,
-        trunk=trunk,
-        name=name,
-        classes=classes,
-        assignments=assignments or (),
-    )
+    try:
+        path = bring_in(
+            Workspace.locate(root),
+            file,
+            layout=layout,
+            model=model,
+            trunk=trunk,
+            name=name,
+            output=output,
+            classes=classes,
+            assignments=assignments or (),
+        )
+    except MismatchError as error:
+        if as_json:
+            emit(error.names)
+        raise
     if as_json:
         emit({"name": path.stem, "path": path})
     else:
         print(path)
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="A name in the workspace, or a file of weights.")],
+    root: _options.Root = None,
+    as_json: _options.Json = False,
+) -> None:
+    """Check that imported weights are unchanged and their model still gives the logits stored with them."""
+    from vtk_cli.console import emit
+    from vtk_cli.evaluate.shelf import verify as run
+    from vtk_cli.workspace import Workspace
+
+    found = run(name, Workspace.locate(root))
+    if as_json:
+        emit(found.to_json())
+    found.check(name)
+    if not as_json:
+        print(f"{name}: the tensors are unchanged; the logits differ by {found.difference:.1e} of the largest one")

@@ -36,7 +36,7 @@ def score(
     ids: list[str] = []
     scores, labels = [], []
     for batch in batches:
-        found = scorer.scores(batch.clip_BVTNCHW)
+        found = scorer.scores(*batch.inputs)
         ids.extend(batch.ids)
         scores.append(found.double())
         labels.append(batch.label_B)

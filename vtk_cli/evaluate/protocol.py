@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vtk_cli.api.inputs import FeatureSpec
 from vtk_cli.catalog import Catalog
 from vtk_cli.console import Progress, warn
 from vtk_cli.errors import DataError, UsageError
@@ -23,15 +24,19 @@ from vtk_cli.evaluate.classifier import Classifier
 from vtk_cli.evaluate.foreign import sha256_of
 from vtk_cli.evaluate.predict import Scores, metrics, score
 from vtk_cli.files import write_atomic
+from vtk_cli.loader.feature_source import stream_names
 from vtk_cli.loader.options import DataOptions
 from vtk_cli.loader.split import Split, make_loader, open_split
 from vtk_cli.run_dir import RunDir
+from vtk_cli.store.meta import PLACES
 from vtk_cli.workspace import DatasetDir
 
 BEST_CLASSES = 20
 """Of each video in the ActivityNet result; its servers look at fewer."""
-SAME = ("modality", "method", "parameters", "bound")
+SAME = ("modality", "method", "parameters", "bound", "origin")
 """What a store must share with the one that a run was trained on; the rest of its settings only warn."""
+MOVABLE = PLACES | {"reads"}
+"""What the origin of features may differ in: the weights' digest says whether they are the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +94,15 @@ def in_order_of(classes: tuple[str, ...], split: Split) -> Any:
 
 
 def check_stores(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> None:
-    """Refuse flow of another kind than a run was trained on; warn of lesser differences.
+    """Refuse flow or features of another kind than a run was trained on; warn of lesser differences.
 
     Raises:
-        DataError: the method, its parameters or the bound differ.
+        DataError: the method, its parameters or the bound differ, or the network that made the features.
     """
     if not trained or not tested:
         return
     (old_name, old), (new_name, new) = next(iter(trained.items())), next(iter(tested.items()))
+    old, new = _comparable(old), _comparable(new)
     differing = [key for key in new if key not in ("version", "shards") and old.get(key) != new[key]]
     refused = [key for key in differing if key in SAME]
     said = ", ".join(f"{key} {new[key]!r} instead of {old.get(key)!r}" for key in differing)
@@ -107,6 +113,14 @@ def check_stores(trained: Mapping[str, Any], tested: Mapping[str, Any]) -> None:
         )
     if differing:
         warn(f"the run was trained on {old_name}; {new_name} differs: {said}. Numbers can differ a little.")
+
+
+def _comparable(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The meta of a store without what says only where things lie."""
+    values = dict(meta)
+    if "origin" in values:
+        values["origin"] = {key: value for key, value in values["origin"].items() if key not in MOVABLE}
+    return values
 
 
 def write_result(path: Path, classifier: Classifier, scores: Scores, summary: Mapping[str, Any]) -> None:
@@ -137,7 +151,8 @@ def activitynet(classifier: Classifier, scores: Scores) -> dict[str, Any]:
 
 def _score(classifier: Classifier, split: Split, options: DataOptions) -> Scores:
     inputs = classifier.inputs
-    videos = max(1, options.view_batch // inputs.test.views)
+    views = 1 if isinstance(inputs, FeatureSpec) else inputs.test.views
+    videos = max(1, options.view_batch // views) if views else 1  # videos of differing numbers of views come alone
     loader = make_loader(split, inputs, options, training=False, batch_size=videos, seed=0)
     try:
         with Progress(f"testing {split.name}", total=len(split.clips), unit="videos") as bar:
@@ -147,7 +162,6 @@ def _score(classifier: Classifier, split: Split, options: DataOptions) -> Scores
 
 
 def _summary(run: RunDir, classifier: Classifier, dataset: DatasetDir, split: Split, scores: Scores) -> dict[str, Any]:
-    view = classifier.inputs.test
     return {
         "run": run.name,
         "dataset": dataset.name,
@@ -155,20 +169,29 @@ def _summary(run: RunDir, classifier: Classifier, dataset: DatasetDir, split: Sp
         "videos": len(scores.ids),
         "left_out": len(split.left_out) + len(split.clips) - len(scores.ids),
         "metrics": metrics(scores),
-        "protocol": {
-            "segments": view.segments,
-            "frames": view.frames,
-            "stride": view.stride,
-            "clips": view.clips,
-            "crops": view.crops,
-            "crop": view.crop,
-            "short_side": view.short_side,
-            "average": view.average,
-            "pictures": next(iter(split.stores), "videos"),
-        },
-        "scores": view.average,
+        "protocol": _protocol(classifier, split),
+        "scores": classifier.scorer.average,
         "weights": {"file": classifier.path.name, "sha256": sha256_of(classifier.path)},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _protocol(classifier: Classifier, split: Split) -> dict[str, Any]:
+    inputs, reads = classifier.inputs, next(iter(split.stores), "videos")
+    if isinstance(inputs, FeatureSpec):
+        streams = stream_names([(stream.name, stream.size) for stream in inputs.streams])
+        return {"vectors": inputs.frames, "streams": streams, "features": reads}
+    view = inputs.test
+    return {
+        "segments": view.segments,
+        "frames": view.frames,
+        "stride": view.stride,
+        "clips": view.clips,
+        "crops": view.crops,
+        "crop": view.crop,
+        "short_side": view.short_side,
+        "average": view.average,
+        "pictures": reads,
     }
 
 

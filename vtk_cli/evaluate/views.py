@@ -1,6 +1,6 @@
-"""From the views of a video to its scores, with bounded memory.
+"""From the views of a video, or its features, to its scores, with bounded memory.
 
-B videos  V views  T segments  N frames  C channels  H W pixels  K classes
+B videos  V views  T segments  N frames  C channels  H W pixels  F feature frames  D feature size  K classes
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vtk_cli.api.inputs import InputSpec
+from vtk_cli.api.inputs import FeatureSpec, InputSpec
 from vtk_cli.errors import CheckpointError, UsageError
-from vtk_cli.loader.transforms import normalise
+from vtk_cli.loader.device import model_arguments, per_view
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 
@@ -27,55 +27,75 @@ class Scorer:
 
     module: nn.Module
     """In eval mode and on `device`."""
-    inputs: InputSpec
+    inputs: InputSpec | FeatureSpec
     device: torch.device
     multi_label: bool = False
     view_batch: int = 16
     """Views per forward pass at most."""
     autocast: Autocast = nullcontext
 
-    def scores(self, clip_BVTNCHW: Tensor) -> Tensor:
-        """scores_BK of uint8 clips, float32 on the CPU: the average over the views of each video.
+    @property
+    def average(self) -> Literal["logits", "probabilities"]:
+        """What `scores` are: what is averaged over the views; features have one view."""
+        return "logits" if isinstance(self.inputs, FeatureSpec) else self.inputs.test.average
+
+    def scores(self, *loaded: Tensor) -> Tensor:
+        """scores_BK, float32 on the CPU, of what a loader gave: the average over the views of each video.
+
+        `loaded`: uint8 clip_BVTNCHW, or feature_BFD and mask_BF, as `Batch.inputs` has them.
 
         Raises:
             CheckpointError: the model does not give one row of scores per clip.
         """
-        videos, views = clip_BVTNCHW.shape[:2]
-        flat = clip_BVTNCHW.flatten(0, 1)
+        rows = per_view(self.inputs, loaded)
+        videos, count = len(loaded[0]), len(rows[0])
+        portions = zip(*(torch.split(tensor, self.view_batch) for tensor in rows), strict=True)
         with torch.inference_mode(), self.autocast():
-            parts = [self._forward(part) for part in torch.split(flat, self.view_batch)]
-        scores_NK = torch.cat(parts)
-        if scores_NK.dim() != 2 or len(scores_NK) != len(flat):
+            scores_NK = torch.cat([self._forward(portion) for portion in portions])
+        if scores_NK.dim() != 2 or len(scores_NK) != count:
             raise CheckpointError(
-                f"A model gives logits_BK, found shape {tuple(scores_NK.shape)} for {len(flat)} clips. Ask its author."
+                f"A model gives logits_BK, found shape {tuple(scores_NK.shape)} for {count} clips. Ask its author."
             )
-        return scores_NK.reshape(videos, views, -1).mean(1).cpu()
+        return scores_NK.reshape(videos, count // videos, -1).mean(1).cpu()
 
     def probabilities(self, scores_BK: Tensor) -> Tensor:
         """What `scores` gave, as probabilities."""
-        if self.inputs.test.average == "probabilities":
+        if self.average == "probabilities":
             return scores_BK
         return self._squash(scores_BK)
 
-    def _forward(self, clip_NTNCHW: Tensor) -> Tensor:
-        logits = self.module(normalise(clip_NTNCHW, self.inputs.norm, self.device)).float()
-        return self._squash(logits) if self.inputs.test.average == "probabilities" else logits
+    def _forward(self, rows: tuple[Tensor, ...]) -> Tensor:
+        logits = self.module(*model_arguments(self.inputs, self.device, *rows)).float()
+        return self._squash(logits) if self.average == "probabilities" else logits
 
     def _squash(self, logits_BK: Tensor) -> Tensor:
         return logits_BK.sigmoid() if self.multi_label else logits_BK.softmax(-1)
 
 
 def change_views(
-    inputs: InputSpec,
+    inputs: InputSpec | FeatureSpec,
     *,
     clips: int | None = None,
     crops: Literal[1, 3, 5, 10] | None = None,
     segments: int | None = None,
-) -> InputSpec:
-    """A model's inputs with other test views than its paper's; raises UsageError for numbers no view can have."""
+) -> InputSpec | FeatureSpec:
+    """A model's inputs with other test views than its paper's.
+
+    Raises:
+        UsageError: numbers no view can have, or the model reads features, which have no views.
+    """
     wanted = {"clips": clips, "crops": crops, "segments": segments}
     changes: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
-    return replace(inputs, test=replace(inputs.test, **changes)) if changes else inputs
+    if not changes:
+        return inputs
+    if isinstance(inputs, FeatureSpec):
+        raise UsageError(
+            f"The model reads features, all of a video at once; found --{next(iter(changes))}, which is of models of "
+            "clips. Drop it."
+        )
+    if clips == 0:  # of a view itself: as many as its sampler finds
+        raise UsageError("Other views need clips >= 1, found 0. Give a number, or drop it for the model's own.")
+    return replace(inputs, test=replace(inputs.test, **changes))
 
 
 def default_device(name: str = "auto") -> torch.device:

@@ -52,7 +52,8 @@ class Summary:
 
     def lines(self) -> list[str]:
         """What a person is told."""
-        absent = f"; {self.absent} more are not here (`vtk download` gets them)" if self.absent else ""
+        get = "`vtk download` and `vtk extract` get" if "features" in self.stores else "`vtk download` gets"
+        absent = f"; {self.absent} more are not here ({get} them)" if self.absent else ""
         rate = f", {self.extracted / self.seconds:.3g} clips/s" if self.extracted and self.seconds else ""
         stores = [f"{self.stores[name]}: {count} of {self.selected} clips" for name, count in self.present.items()]
         return [*stores, f"{self.extracted} clips extracted in {duration(self.seconds)}{rate}{absent}."]
@@ -91,7 +92,7 @@ def extract(dataset: DatasetDir, request: Request) -> Summary:
                 statuses.add(outcome)
     failed = tally.failures()
     path = dataset.path / FAILED_LIST
-    _write_list(path, failed)
+    write_list(path, failed)
     return Summary(
         dataset=dataset.name,
         stores={name: folder.name for name, folder in plan.job.stores.items()},
@@ -182,7 +183,8 @@ class _Statuses:
             self.changes.clear()
 
 
-def _write_list(path: Path, failed: list[Failure]) -> None:
+def write_list(path: Path, failed: list[Failure]) -> None:
+    """The list of failures; none where nothing failed."""
     if not failed:
         path.unlink(missing_ok=True)
         return

@@ -1,6 +1,6 @@
 """Where pictures come from: a store of encoded frames or flow, or the video files themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from vtk_cli import registry
 from vtk_cli.api.loaders import Clip
 from vtk_cli.api.stores import FrameReader, StoreMeta
 from vtk_cli.api.video import Cut, Decoder, DecodeReport, DecoderSpec
-from vtk_cli.errors import PluginError, StoreError, VideoError
+from vtk_cli.errors import PluginError, StoreError, UsageError, VideoError
 from vtk_cli.flow.quantize import decode_flow
 
 FLOW = frozenset({"flow", "warped"})
@@ -137,6 +137,20 @@ def load_decoder(name: str) -> Decoder:
     if not isinstance(spec, DecoderSpec):
         raise PluginError(f'The decoder "{name}" should be a DecoderSpec, found {type(spec).__name__}. Ask its author.')
     return spec.build()
+
+
+def choose_store(dataset: str, fitting: Sequence[str], prefer: Collection[str]) -> str | None:
+    """The one store of those that fit a model, or the one of several that is preferred; None where none fits.
+
+    Raises:
+        UsageError: several fit.
+    """
+    left = [name for name in fitting if name in prefer] or fitting if len(fitting) > 1 else fitting
+    if len(left) > 1:
+        raise UsageError(
+            f"{len(left)} stores of {dataset} fit: {', '.join(left)}. Name one with --set data.store={left[0]}."
+        )
+    return left[0] if left else None
 
 
 def own_file(path: Path) -> Clip:

@@ -1,20 +1,22 @@
-"""Opening one split of a dataset for a model: which source its pictures come from, which of its videos are there."""
+"""Opening one split of a dataset for a model: which source it is read from, which of its videos are there."""
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from vtk_cli import registry
-from vtk_cli.api.inputs import InputSpec
-from vtk_cli.api.loaders import Clip, FrameSource, Loader, LoaderSpec, LoaderTask
+from vtk_cli.api.inputs import FeatureSpec, InputSpec
+from vtk_cli.api.loaders import Clip, FrameSource, Loader, LoaderSpec, LoaderTask, Source
 from vtk_cli.api.stores import StoreMeta
 from vtk_cli.catalog import Catalog, CatalogRow
 from vtk_cli.console import warn
 from vtk_cli.errors import DataError, PluginError, StoreError, UsageError, did_you_mean
+from vtk_cli.loader.feature_source import StoredFeatures, open_features
 from vtk_cli.loader.options import DataOptions
-from vtk_cli.loader.source import StoreSource, VideoSource
+from vtk_cli.loader.source import StoreSource, VideoSource, choose_store
 from vtk_cli.store.lmdb_store import StoreReader
+from vtk_cli.store.meta import meta_values
 from vtk_cli.workspace import DatasetDir
 
 STORED_AS = {"rgb": "rgb", "rgbdiff": "rgb", "flow": "flow", "warped": "warped"}
@@ -29,7 +31,7 @@ class Split:
     clips: tuple[Clip, ...]
     left_out: dict[str, str]
     """id -> why a video of the split cannot be used."""
-    source: FrameSource
+    source: Source
     classes: tuple[str, ...]
     label_order: str
     flip: bool
@@ -38,15 +40,13 @@ class Split:
     @property
     def stores(self) -> dict[str, dict[str, Any]]:
         """Name and meta of the store that is read; empty for the files themselves. What `RunInfo.stores` keeps."""
-        if isinstance(self.source, StoreSource):
-            return {self.source.name: asdict(self.source.meta)}
-        return {}
+        return stores_of(self.source)
 
 
 def open_split(
     dataset: DatasetDir,
     split: str,
-    inputs: InputSpec,
+    inputs: InputSpec | FeatureSpec,
     options: DataOptions,
     *,
     training: bool,
@@ -64,15 +64,19 @@ def open_split(
     with Catalog(dataset.catalog) as catalog:
         rows = catalog.rows(split)
         meta, classes = catalog.meta, catalog.classes
-    source = open_source(dataset, inputs, options, training=training, prefer=prefer)
-    left_out = {row.id: cause for row in rows if (cause := _absent(row, source))}
-    if isinstance(source, StoreSource):
+    source: Source
+    if isinstance(inputs, FeatureSpec):
+        source = open_features(dataset, inputs, options.store, prefer)
+    else:
+        source = open_source(dataset, inputs, options, training=training, prefer=prefer)
+    left_out = {row.id: cause for row in rows if (cause := absent(row, source) if row.labels else "no label")}
+    if isinstance(source, StoreSource | StoredFeatures):
         failures = dict(source.reader.failures()) if left_out else {}
         left_out = {id_: failures.get(id_, cause) for id_, cause in left_out.items()}
     _tell(dataset.name, split, len(rows), left_out, options)
     return Split(
         name=split,
-        clips=tuple(_clip(dataset, row) for row in rows if row.id not in left_out),
+        clips=tuple(clip_of(dataset, row) for row in rows if row.id not in left_out),
         left_out=left_out,
         source=source,
         classes=classes,
@@ -83,7 +87,7 @@ def open_split(
 
 
 def make_loader(
-    split: Split, inputs: InputSpec, options: DataOptions, *, training: bool, batch_size: int, seed: int
+    split: Split, inputs: InputSpec | FeatureSpec, options: DataOptions, *, training: bool, batch_size: int, seed: int
 ) -> Loader:
     """A loader over a split, of the plugin that `data.loader` names."""
     spec = registry.load("vtk.loaders", options.loader)
@@ -91,7 +95,12 @@ def make_loader(
         raise PluginError(
             f'The loader "{options.loader}" should be a LoaderSpec, found {type(spec).__name__}. Ask its author.'
         )
-    if not training and not split.flip and inputs.test.crops == 10:
+    if isinstance(inputs, FeatureSpec):
+        if not spec.features:
+            raise UsageError(
+                f'The model reads features, which the loader "{options.loader}" does not serve. Drop data.loader.'
+            )
+    elif not training and not split.flip and inputs.test.crops == 10:
         raise UsageError(
             "Labels of this dataset change under mirroring and 10 crops include mirrored ones. Test with 5 or fewer."
         )
@@ -130,15 +139,9 @@ def open_source(
         return _named_store(dataset, options.store, wanted, view.short_side)
     metas = _metas(dataset)
     fitting = [name for name, meta in metas.items() if (meta.modality, meta.short_side) == (wanted, view.short_side)]
-    if len(fitting) > 1:
-        fitting = [name for name in fitting if name in prefer] or fitting
-    if len(fitting) > 1:
-        raise UsageError(
-            f"{len(fitting)} stores of {dataset.name} fit: {', '.join(fitting)}. Name one with "
-            f"--set data.store={fitting[0]}."
-        )
-    if fitting:
-        return StoreSource(fitting[0], StoreReader(dataset.store(fitting[0])))
+    name = choose_store(dataset.name, fitting, prefer)
+    if name is not None:
+        return StoreSource(name, StoreReader(dataset.store(name)))
     if wanted == "rgb" and all(meta.modality != "rgb" for meta in metas.values()):
         return VideoSource(options.decoder, view.short_side, exact=not training)
     raise StoreError(_none_fits(dataset, metas, wanted, view.short_side))
@@ -182,18 +185,24 @@ def _command(dataset: str, modality: str, short_side: int) -> str:
     return f"vtk extract {dataset}{what} --short-side {short_side}"
 
 
-def _absent(row: CatalogRow, source: FrameSource) -> str:
-    """Why a video cannot be used; empty if it can."""
-    if not row.labels:
-        return "no label"
-    if isinstance(source, StoreSource):
+def stores_of(source: Source) -> dict[str, dict[str, Any]]:
+    """Name and meta of the store that a source reads; empty for the files themselves."""
+    if isinstance(source, StoreSource | StoredFeatures):
+        return {source.name: meta_values(source.meta)}
+    return {}
+
+
+def absent(row: CatalogRow, source: Source) -> str:
+    """Why a video cannot be read; empty if it can."""
+    if isinstance(source, StoreSource | StoredFeatures):
         if row.id in source.reader:
             return ""
         return row.cause or ("not extracted" if row.status == "ready" else row.status)
     return "" if row.status == "ready" else row.cause or row.status
 
 
-def _clip(dataset: DatasetDir, row: CatalogRow) -> Clip:
+def clip_of(dataset: DatasetDir, row: CatalogRow) -> Clip:
+    """A video of the catalog as loaders know it."""
     frames = row.probe.get("frames")
     return Clip(
         id=row.id,

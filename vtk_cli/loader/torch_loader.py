@@ -1,6 +1,7 @@
 """The loader on torch's DataLoader: whole batches built in worker processes, handed over in order.
 
     epoch's order (seed, epoch) -> batches of positions -> workers: read, decode, crop -> uint8 batch in shared memory
+                                                                    or read, pad       -> features as stored and a mask
 
 What is in a batch depends on (seed, epoch, video id) alone: not on the number of workers, nor on where a run resumes.
 Workers are forked from a clean server process that has imported torch once, so they share no locks, threads or open
@@ -13,18 +14,22 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vtk_cli.api.loaders import Batch, Clip, LoaderSpec, LoaderTask
+from vtk_cli.api.inputs import FeatureSpec
+from vtk_cli.api.loaders import Batch, Clip, FeatureSource, FrameSource, LoaderSpec, LoaderTask
 from vtk_cli.console import warn
 from vtk_cli.errors import DataError, VideoError, VtkError
+from vtk_cli.loader.feature_loader import video_features
 from vtk_cli.loader.options import DataOptions
 from vtk_cli.loader.source import VideoSource
 from vtk_cli.loader.transforms import all_views, train_clip
+
+ItemT = TypeVar("ItemT")
 
 MOST_REPLACEMENTS = 10
 """With data.on_error=skip: clips tried in place of an unreadable one before the batch is an error."""
@@ -44,17 +49,19 @@ class _Order:
 class _Built:
     """What a worker sends back."""
 
-    clip_BVTNCHW: Tensor | None
-    label_B: Tensor | None
-    ids: tuple[str, ...]
+    batch: Batch | None
+    """None where every video was skipped, or an error ends the epoch."""
     skipped: dict[str, str]
     error: VtkError | None = None
 
     def pin_memory(self) -> "_Built":
         """Called by DataLoader where `data.pin` asks for it."""
-        if self.clip_BVTNCHW is None or self.label_B is None:
+        if self.batch is None:
             return self
-        return replace(self, clip_BVTNCHW=self.clip_BVTNCHW.pin_memory(), label_B=self.label_B.pin_memory())
+        tensors = ("clip_BVTNCHW", "feature_BFD", "mask_BF", "label_B")
+        there = {name: tensor for name in tensors if (tensor := getattr(self.batch, name)) is not None}
+        pinned: dict[str, Any] = {name: tensor.pin_memory() for name, tensor in there.items()}
+        return replace(self, batch=replace(self.batch, **pinned))
 
 
 class TorchLoader:
@@ -100,8 +107,8 @@ class TorchLoader:
                     raise built.error
                 finally:
                     del built  # else error and frame keep each other, and with them the workers, alive
-            if built.clip_BVTNCHW is not None and built.label_B is not None:
-                yield Batch(built.clip_BVTNCHW, built.label_B, built.ids, wait)
+            if built.batch is not None:
+                yield replace(built.batch, wait_seconds=wait)
         self._tell_skipped()
 
     def close(self) -> None:
@@ -110,9 +117,7 @@ class TorchLoader:
         self.task.source.close()
 
     def _stop(self) -> None:
-        iterator = getattr(self._running, "_iterator", None)
-        if iterator is not None:
-            iterator._shutdown_workers()  # noqa: SLF001  torch has no public way to end persistent workers
+        end_workers(self._running)
         self._running = None
 
     def _schedule(self, epoch: int) -> list[_Order]:
@@ -128,40 +133,63 @@ class TorchLoader:
         if self._running is None:
             self._running = self._start()
         try:
-            yield from self._running
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
+            yield from served(self._running)
+        except DataError:
             self._stop()
-            raise DataError(
-                f"A loader process ended by itself ({error}). It ran out of memory, or a decoder crashed: free memory "
-                "or lower data.workers; data.workers=0 shows at which clip."
-            ) from error
+            raise
 
     def _start(self) -> "DataLoader[_Built]":
-        context = torch.multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        pin = torch.cuda.is_available() if self.options.pin == "auto" else self.options.pin
-        with warnings.catch_warnings():
-            # More workers than processors is the user's choice here.
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
-            return DataLoader(
-                _Dataset(self._here),
-                batch_size=None,
-                sampler=_Sampler(self._orders),
-                num_workers=min(self.options.num_workers(), len(self)),
-                prefetch_factor=self.options.prefetch,
-                persistent_workers=True,
-                pin_memory=pin,
-                worker_init_fn=_begin_worker,
-                multiprocessing_context=context,
-            )
+        workers = min(self.options.num_workers(), len(self))
+        return start_workers(_Dataset(self._here), self.options, workers, _Sampler(self._orders))
 
     def _tell_skipped(self) -> None:
         if self.skipped:
             what = "replaced by others" if self.task.training else "left out"
             first, why = next(iter(self.skipped.items()))
             warn(f"{len(self.skipped)} clips could not be read and were {what}; the first is {first}: {why}")
+
+
+def start_workers(
+    dataset: Dataset[ItemT], options: DataOptions, workers: int, sampler: Sampler[Any] | None = None
+) -> "DataLoader[ItemT]":
+    """Processes that make the items of a dataset, one by one and in order."""
+    context = torch.multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    pin = torch.cuda.is_available() if options.pin == "auto" else options.pin
+    with warnings.catch_warnings():
+        # More workers than processors is the user's choice here.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            prefetch_factor=options.prefetch,
+            persistent_workers=True,
+            pin_memory=pin,
+            worker_init_fn=_begin_worker,
+            multiprocessing_context=context,
+        )
+
+
+def served(running: "DataLoader[ItemT]") -> Iterator[ItemT]:
+    """What workers make; raises DataError when one of them died."""
+    try:
+        yield from running
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            f"A loader process ended by itself ({error}). It ran out of memory, or a decoder crashed: free memory "
+            "or lower data.workers; data.workers=0 shows at which clip."
+        ) from error
+
+
+def end_workers(running: "DataLoader[Any] | None") -> None:
+    """End persistent workers at once."""
+    iterator = getattr(running, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()  # noqa: SLF001  torch has no public way
 
 
 def epoch_order(task: LoaderTask, epoch: int) -> list[int]:
@@ -180,24 +208,28 @@ class _Builder:
 
     def __call__(self, order: _Order) -> _Built:
         skipped: dict[str, str] = {}
-        done: list[tuple[Clip, Tensor]] = []
+        done: list[tuple[Clip, tuple[Tensor, ...]]] = []
         try:
             for position in order.positions:
                 done.extend(self._one(self.task.clips[position], order.epoch, skipped))
         except VtkError as error:
-            return _Built(None, None, (), skipped, error)
+            return _Built(None, skipped, error)
         if not done:
-            return _Built(None, None, (), skipped)
+            return _Built(None, skipped)
+        stacked = [torch.stack(parts) for parts in zip(*(loaded for _, loaded in done), strict=True)]
         clips = [clip for clip, _ in done]
-        ids = tuple(clip.id for clip in clips)
-        return _Built(torch.stack([views for _, views in done]), self._labels(clips), ids, skipped)
+        labels, ids = self._labels(clips), tuple(clip.id for clip in clips)
+        if isinstance(self.task.inputs, FeatureSpec):
+            feature_BFD, mask_BF = stacked
+            return _Built(Batch(None, labels, ids, feature_BFD=feature_BFD, mask_BF=mask_BF), skipped)
+        return _Built(Batch(stacked[0], labels, ids), skipped)
 
-    def _one(self, clip: Clip, epoch: int, skipped: dict[str, str]) -> list[tuple[Clip, Tensor]]:
+    def _one(self, clip: Clip, epoch: int, skipped: dict[str, str]) -> list[tuple[Clip, tuple[Tensor, ...]]]:
         """The clip, or what stands in its place: another in training, nothing in testing."""
         others = Random(f"{self.task.seed}/{epoch}/{clip.id}/instead")
         for _ in range(MOST_REPLACEMENTS):
             try:
-                return [(clip, self._views(clip, epoch))]
+                return [(clip, self._loaded(clip, epoch))]
             except DataError as error:
                 if self.task.options.on_error == "stop":
                     raise _naming(clip, error) from error
@@ -210,7 +242,8 @@ class _Builder:
             "The data are damaged: run `vtk check`."
         )
 
-    def _views(self, clip: Clip, epoch: int) -> Tensor:
+    def _loaded(self, clip: Clip, epoch: int) -> tuple[Tensor, ...]:
+        """clip_VTNCHW, or feature_FD and mask_F."""
         try:
             return self._read(clip, epoch)
         except VideoError:
@@ -222,11 +255,15 @@ class _Builder:
                 raise
             return self._read(replace(clip, frames=counted), epoch)  # the header claimed more than there is
 
-    def _read(self, clip: Clip, epoch: int) -> Tensor:
+    def _read(self, clip: Clip, epoch: int) -> tuple[Tensor, ...]:
         task = self.task
-        if not task.training:
-            return all_views(task.source, clip, task.inputs)
-        return train_clip(task.source, clip, task.inputs, Random(f"{task.seed}/{epoch}/{clip.id}"), flip=task.flip)
+        rng = Random(f"{task.seed}/{epoch}/{clip.id}") if task.training else None
+        if isinstance(task.inputs, FeatureSpec):
+            return video_features(cast("FeatureSource", task.source), clip, task.inputs, rng)
+        source = cast("FrameSource", task.source)
+        if rng is None:
+            return (all_views(source, clip, task.inputs),)
+        return (train_clip(source, clip, task.inputs, rng, flip=task.flip),)
 
     def _labels(self, clips: list[Clip]) -> Tensor:
         if not self.task.multi_label:
@@ -237,7 +274,7 @@ class _Builder:
         return label_BK
 
 
-class _Dataset(torch.utils.data.Dataset[_Built]):
+class _Dataset(Dataset[_Built]):
     def __init__(self, builder: _Builder) -> None:
         self._builder = builder
 
@@ -245,7 +282,7 @@ class _Dataset(torch.utils.data.Dataset[_Built]):
         return self._builder(order)
 
 
-class _Sampler(torch.utils.data.Sampler[Any]):
+class _Sampler(Sampler[Any]):
     """The orders of the epoch that is about to run; the list is changed between epochs."""
 
     def __init__(self, orders: list[_Order]) -> None:
@@ -270,4 +307,4 @@ def _naming(clip: Clip, error: DataError) -> DataError:
     return type(error)(f"The clip {clip.id} cannot be read: {error}")
 
 
-LOADER = LoaderSpec(build=TorchLoader, summary="worker processes on torch's DataLoader")
+LOADER = LoaderSpec(build=TorchLoader, features=True, summary="worker processes on torch's DataLoader")

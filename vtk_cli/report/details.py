@@ -109,8 +109,15 @@ def _short(path: Path) -> str:
 def _extraction(info: RunInfo) -> list[str]:
     """`vtk extract` with what each store's meta.json says."""
     lines = []
-    for meta in info.stores.values():
+    for name, meta in info.stores.items():
         words = ["vtk", "extract", info.dataset]
+        if meta["modality"] == "features":
+            origin = meta.get("origin", {})
+            if origin:
+                spacing = "windows" if origin.get("windows") else "stride"
+                words += ["--features", origin.get("run") or origin["file"], f"--{spacing}", str(origin[spacing])]
+                lines.append(shlex.join([*words, "--dtype", meta["dtype"], "--as", name.removeprefix("features-")]))
+            continue
         if meta["modality"] != "rgb":
             words += ["--no-frames", "--flow", meta["method"]]
             words += [word for key, value in meta["parameters"].items() for word in ("--set", f"flow.{key}={value}")]

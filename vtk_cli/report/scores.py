@@ -23,6 +23,9 @@ _PROTOCOL = {
     "short_side": "short side {} px",
     "average": "averaged {}",
     "pictures": "from {}",
+    "vectors": "at most {} vectors per video",
+    "streams": "streams {}",
+    "features": "from {}",
 }
 """How a test's JSON file says it -> how the report says it."""
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,15 @@ the machines of a cluster included); each costs a file of at least 12 KiB and a 
 
 _FREE = frozenset({"version", "shards"})
 """Fields in which a store may differ from what is asked for."""
+PLACES = frozenset({"run", "file"})
+"""Where features come from, which may move; the digest of the weights says whether they are the same."""
+_OF_FEATURES = frozenset({"streams", "dtype", "origin"})
+_OF_BOTH = frozenset({"version", "modality", "codec", "shards"})
 _ADVICE = "Ask for the same settings, or move the folder away and extract anew"
 
 
 def store_name(meta: StoreMeta) -> str:
-    """The folder's name in the dataset: frames-256, flow-tvl1-256, warped-tvl1-256.
+    """The name in the dataset of a store of pictures: frames-256, flow-tvl1-256, warped-tvl1-256.
 
     >>> store_name(StoreMeta(modality="flow", method="tvl1", short_side=256, quality=95, shards=64))
     'flow-tvl1-256'
@@ -61,7 +66,7 @@ def create_store(folder: Path, meta: StoreMeta) -> StoreMeta:
         temporary = folder.parent / f".{folder.name}.{META}.{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_durably(temporary, json.dumps(dataclasses.asdict(meta), indent=2) + "\n")
+            _write_durably(temporary, json.dumps(meta_values(meta), indent=2) + "\n")
             os.link(temporary, path)
         except FileExistsError:
             pass
@@ -75,6 +80,28 @@ def create_store(folder: Path, meta: StoreMeta) -> StoreMeta:
     found = read_meta(folder)
     check_same(folder, found, meta)
     return found
+
+
+def meta_values(meta: StoreMeta) -> dict[str, Any]:
+    """What meta.json says, and runs keep of it: the fields that stores of this modality have, as JSON has them.
+
+    >>> sorted(meta_values(StoreMeta(modality="features", codec="raw", dtype="uint8", streams=(("rgb", 2),), shards=1)))
+    ['codec', 'dtype', 'modality', 'origin', 'shards', 'streams', 'version']
+    """
+    features = meta.modality == "features"
+    values = dataclasses.asdict(meta)
+    kept = {name: value for name, value in values.items() if name in _OF_BOTH or (name in _OF_FEATURES) == features}
+    plain: dict[str, Any] = json.loads(json.dumps(kept))
+    return plain
+
+
+def meta_of(values: Mapping[str, Any]) -> StoreMeta:
+    """What `meta_values` was made of: a run's record of the store that it was trained on.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    return _checked(Path("run.json"), dict(values))
 
 
 def read_meta(folder: Path) -> StoreMeta:
@@ -105,11 +132,23 @@ def _checked(path: Path, values: Any) -> StoreMeta:
         where = ".".join(str(part) for part in first["loc"]) or "all of it"
         raise StoreError(f"{path} is damaged: {where}: {first['msg']}. {_ADVICE}.") from error
     unknown = sorted(set(values) - {field.name for field in dataclasses.fields(StoreMeta)})
-    wrong = [name for name in ("short_side", "quality", "shards") if getattr(meta, name) < 1]
-    if unknown or wrong:
-        found = f"the unknown key {unknown[0]!r}" if unknown else f"{wrong[0]} = {getattr(meta, wrong[0])}"
+    found = f"the unknown key {unknown[0]!r}" if unknown else _impossible(meta)
+    if found:
         raise StoreError(f"{path} is damaged: it holds {found}. {_ADVICE}.")
     return meta
+
+
+def _impossible(meta: StoreMeta) -> str:
+    """A value that no store has; empty where there is none."""
+    sizes = ["shards"] if meta.modality == "features" else ["short_side", "quality", "shards"]
+    wrong = [f"{name} = {getattr(meta, name)}" for name in sizes if getattr(meta, name) < 1]
+    if meta.modality == "features":
+        names = [name for name, _ in meta.streams]
+        if not names or len(set(names)) < len(names) or any(size < 1 for _, size in meta.streams):
+            wrong.append(f"streams = {meta.streams}")
+        if not meta.dtype:
+            wrong.append("no dtype")
+    return wrong[0] if wrong else ""
 
 
 def check_same(folder: Path, found: StoreMeta, wanted: StoreMeta) -> None:
@@ -118,15 +157,15 @@ def check_same(folder: Path, found: StoreMeta, wanted: StoreMeta) -> None:
     differing = [name for name in {**have, **want} if have.get(name) != want.get(name)]
     if differing:
         parts = ", ".join(f"{name} {have.get(name)!r} where {want.get(name)!r} is asked for" for name in differing)
-        raise StoreError(f"The store {folder} holds other data: {parts}. {_ADVICE}.")
+        advice = f"{_ADVICE}{', or name another store with --as' if found.modality == 'features' else ''}"
+        raise StoreError(f"The store {folder} holds other data: {parts}. {advice}.")
 
 
 def _flat(meta: StoreMeta) -> dict[str, Any]:
-    """The settings that make a store, as JSON has them, a flow method's parameters one by one."""
-    values = {name: value for name, value in dataclasses.asdict(meta).items() if name not in _FREE}
-    parameters = values.pop("parameters")
-    settings: dict[str, Any] = json.loads(json.dumps({**values, **{f"flow.{k}": v for k, v in parameters.items()}}))
-    return settings
+    """The settings that make a store, a flow method's parameters and the origin of features one by one."""
+    values = {name: value for name, value in meta_values(meta).items() if name not in _FREE}
+    origin = {key: value for key, value in values.pop("origin", {}).items() if key not in PLACES}
+    return {**values, **{f"flow.{key}": value for key, value in values.pop("parameters", {}).items()}, **origin}
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -3,6 +3,9 @@
     class TestMyLoader(LoaderTests):
         spec = MY_LOADER
 
+    class TestMyLoaderOnFeatures(FeatureLoaderTests):       where `LoaderSpec.features` is true
+        spec = MY_LOADER
+
 The sources and options here are picklable, so workers may be processes of any kind.
 """
 
@@ -15,9 +18,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vtk_cli.api.inputs import IMAGENET, Augment, InputSpec, View
+from vtk_cli.api.inputs import IMAGENET, Augment, FeatureSpec, InputSpec, Stream, View
 from vtk_cli.api.loaders import Batch, Clip, Loader, LoaderSpec, LoaderTask
-from vtk_cli.api.sampling import segments
+from vtk_cli.api.sampling import first, segments
 from vtk_cli.errors import StoreError
 
 
@@ -50,7 +53,7 @@ class PatternSource:
     def read(self, clip: Clip, indices: Sequence[int]) -> list[Tensor]:
         if clip.id.startswith("bad"):
             raise StoreError(f"{clip.id} is damaged. Extract it again.")
-        return [self._picture(int(clip.id.split("-")[-1]), index) for index in indices]
+        return [self._picture(_number(clip), index) for index in indices]
 
     def _picture(self, video: int, index: int) -> Tensor:
         columns = torch.arange(self.width, dtype=torch.uint8).expand(self.height, -1)
@@ -59,6 +62,29 @@ class PatternSource:
 
     def close(self) -> None:
         pass
+
+
+class PatternFeatures:
+    """Vectors that tell where they come from: the video's number, then the vector's, both from 1; never 0.
+
+    Video n has n % 5 + 1 vectors; one whose id begins with `bad` is damaged.
+    """
+
+    def num_frames(self, clip: Clip) -> int:
+        return _number(clip) % 5 + 1
+
+    def read(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        if clip.id.startswith("bad"):
+            raise StoreError(f"{clip.id} is damaged. Extract it again.")
+        return torch.tensor([[_number(clip) + 1, index + 1] for index in indices], dtype=torch.uint8)
+
+    def close(self) -> None:
+        pass
+
+
+def feature_inputs() -> FeatureSpec:
+    """Two streams of one number each, at most 4 vectors."""
+    return FeatureSpec(streams=(Stream(name="video", size=1), Stream(name="place", size=1)), frames=4, sampler=first)
 
 
 def inputs(*, clips: int = 2, crops: Literal[1, 3, 5, 10] = 3) -> InputSpec:
@@ -72,6 +98,10 @@ def inputs(*, clips: int = 2, crops: Literal[1, 3, 5, 10] = 3) -> InputSpec:
     )
 
 
+def _number(clip: Clip) -> int:
+    return int(clip.id.split("-")[-1])
+
+
 def clips(*ids: str, labels: tuple[int, ...] = (0,)) -> tuple[Clip, ...]:
     return tuple(Clip(id=id_, labels=labels, path=Path(id_)) for id_ in ids)
 
@@ -82,6 +112,8 @@ class LoaderTests:
     spec: ClassVar[LoaderSpec]
     workers: ClassVar[tuple[int, ...]] = (0, 2)
     """Numbers of workers whose batches must agree."""
+    test_shape: ClassVar[tuple[int, ...]] = (3, 6, 2, 2, 3, 20, 20)
+    """Of three videos in a test."""
 
     def task(self, *, videos: int = 7, training: bool = True, batch_size: int = 3, **changes: Any) -> LoaderTask:
         values: dict[str, Any] = {
@@ -113,6 +145,7 @@ class LoaderTests:
 
     def test_gives_uint8_clips_of_the_stated_shape(self, build: Any) -> None:
         batch = next(iter(build(self.task()).epoch(0)))
+        assert batch.clip_BVTNCHW is not None
         assert batch.clip_BVTNCHW.shape == (3, 1, 2, 2, 3, 20, 20)
         assert batch.clip_BVTNCHW.dtype == torch.uint8
         assert batch.label_B.tolist() == [0, 0, 0]
@@ -120,6 +153,7 @@ class LoaderTests:
 
     def test_pictures_belong_to_their_ids(self, build: Any) -> None:
         for batch in build(self.task()).epoch(0):
+            assert batch.clip_BVTNCHW is not None
             for clip, id_ in zip(batch.clip_BVTNCHW, batch.ids, strict=True):
                 assert set((clip[..., 0, :, :] // 10).unique().tolist()) == {int(id_.split("-")[1])}
 
@@ -139,7 +173,7 @@ class LoaderTests:
         loader = build(self.task(training=False))
         batches = list(loader.epoch(0))
         assert [id_ for batch in batches for id_ in batch.ids] == [f"video-{number}" for number in range(7)]
-        assert batches[0].clip_BVTNCHW.shape == (3, 6, 2, 2, 3, 20, 20)
+        assert batches[0].inputs[0].shape == self.test_shape
         assert len(loader) == len(batches) == 3
 
     def test_any_number_of_workers_and_any_point_of_resumption_give_the_same(self, build: Any) -> None:
@@ -180,9 +214,41 @@ class LoaderTests:
         assert next(iter(build(task).epoch(0))).label_B.tolist() == [[0, 1, 0, 1]]
 
 
+class FeatureLoaderTests(LoaderTests):
+    """What sequence models rely on: all of the above, for vectors with a mask."""
+
+    test_shape = (3, 4, 2)
+
+    def task(self, **changes: Any) -> LoaderTask:
+        if not isinstance(changes.get("source"), PatternFeatures):
+            changes["source"] = PatternFeatures()
+        return super().task(**{"inputs": feature_inputs(), **changes})
+
+    def test_gives_uint8_clips_of_the_stated_shape(self, build: Any) -> None:
+        batch = next(iter(build(self.task()).epoch(0)))
+        assert batch.clip_BVTNCHW is None
+        feature_BFD, mask_BF = batch.inputs
+        assert feature_BFD.shape == (3, 4, 2)
+        assert feature_BFD.dtype == torch.uint8, "features are handed over as stored"
+        assert mask_BF.shape == (3, 4)
+        assert mask_BF.dtype == torch.bool
+
+    def test_pictures_belong_to_their_ids(self, build: Any) -> None:
+        for batch in build(self.task()).epoch(0):
+            feature_BFD, mask_BF = batch.inputs
+            for feature_FD, mask_F, id_ in zip(feature_BFD, mask_BF, batch.ids, strict=True):
+                number = int(id_.split("-")[1])
+                count = min(number % 5 + 1, 4)
+                assert mask_F.tolist() == [True] * count + [False] * (4 - count)
+                expected = [[number + 1, place + 1] for place in range(count)]
+                assert feature_FD.tolist() == expected + [[0, 0]] * (4 - count)
+
+
 def same(found: list[Batch], wanted: list[Batch]) -> None:
     """Assert that batches are equal to the bit."""
     assert [batch.ids for batch in found] == [batch.ids for batch in wanted]
     for ours, theirs in zip(found, wanted, strict=True):
-        assert torch.equal(ours.clip_BVTNCHW, theirs.clip_BVTNCHW)
         assert torch.equal(ours.label_B, theirs.label_B)
+        for mine, other in zip(ours.inputs, theirs.inputs, strict=True):
+            assert mine.dtype == other.dtype
+            assert torch.equal(mine, other)

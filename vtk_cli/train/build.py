@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vtk_cli.api.inputs import InputSpec
+from vtk_cli.api.inputs import FeatureSpec, InputSpec
 from vtk_cli.api.loaders import Batch
 from vtk_cli.api.models import ModelSpec
 from vtk_cli.api.recipes import TrainRecipe
@@ -19,6 +19,7 @@ from vtk_cli.errors import DataError, UsageError
 from vtk_cli.evaluate.predict import metrics, score
 from vtk_cli.evaluate.views import Scorer, default_device
 from vtk_cli.loader.split import Split, make_loader
+from vtk_cli.memory_format import to_channels_last
 from vtk_cli.train.optim import Plan, micro_batch_of
 from vtk_cli.train.options import RunOptions
 from vtk_cli.train.step import autocast, loss_of, seed_all, seed_for
@@ -84,7 +85,11 @@ def choose_device(options: RunOptions) -> torch.device:
 
 
 def build_task(
-    spec: ModelSpec[Any], config: RunConfig, inputs: InputSpec, train: Split, validation: Split | None
+    spec: ModelSpec[Any],
+    config: RunConfig,
+    inputs: InputSpec | FeatureSpec,
+    train: Split,
+    validation: Split | None,
 ) -> Task:
     """Model (with its own random weights, drawn from the seed), loaders and validation."""
     options, recipe, data = config["run"], config["train"], config["data"]
@@ -92,8 +97,7 @@ def build_task(
     seed_all(seed_for(options.seed, "initial weights"))
     model = spec.build(config["model"], len(train.classes)).to(device)
     if options.channels_last:
-        to: Any = model.to  # its stub knows no memory_format
-        model = to(memory_format=torch.channels_last)
+        model = to_channels_last(model)
     seen = validation_inputs(inputs)
     loader = make_loader(train, inputs, data, training=True, batch_size=micro_batch, seed=options.seed)
     scorer = Scorer(
@@ -122,14 +126,18 @@ def build_task(
         validate=lambda _model, batches: validate(scorer, batches, recipe),
         better="map" if train.multi_label else "top1",
         fingerprint=fingerprint(train),
+        extra_loss=spec.extra_loss,
     )
 
 
-def validation_inputs(inputs: InputSpec) -> InputSpec:
+def validation_inputs(inputs: InputSpec | FeatureSpec) -> InputSpec | FeatureSpec:
     """One view per clip, cut as in training but without chance: the middle of each segment, the centre of the picture.
 
     So StNet is validated on 7 segments and 224 pixels and tested on 25 and 256 (facts of the original: its VALID mode).
+    Features are seen as in testing.
     """
+    if isinstance(inputs, FeatureSpec):
+        return inputs
     return replace(inputs, test=replace(inputs.train, clips=1, crops=1, average="logits"))
 
 

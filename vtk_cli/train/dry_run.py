@@ -4,19 +4,20 @@ from typing import Any
 
 import torch
 
+from vtk_cli.api.inputs import FeatureSpec
+from vtk_cli.loader.device import blank, model_arguments
 from vtk_cli.train.job import Job
 from vtk_cli.train.optim import describe_schedule, parameter_groups
 from vtk_cli.train.step import autocast
 
 
 def describe(job: Job) -> dict[str, Any]:
-    """Shapes, sizes and schedule; one clip of zeros goes through the model."""
+    """Shapes, sizes and schedule; one video of zeros goes through the model."""
     task, recipe, options = job.task, job.task.recipe, job.task.options
-    view = task.inputs.train
-    frames = task.inputs.loaded_frames(view)
-    clip = torch.zeros(1, view.segments, frames, task.inputs.channels, view.crop, view.crop, device=task.device)
+    arguments = model_arguments(task.inputs, task.device, *blank(task.inputs))
     with torch.inference_mode(), autocast(task.device, options):
-        logits = task.model.eval()(clip)
+        logits = task.model.eval()(*arguments)
+    names = ("feature_BFD", "mask_BF") if isinstance(task.inputs, FeatureSpec) else ("clip_BTNCHW",)
     groups = parameter_groups(task.model.train(), recipe)
     parameters = dict(task.model.named_parameters())
     micro_batch = recipe.batch_size // task.plan.accumulate
@@ -30,7 +31,7 @@ def describe(job: Job) -> dict[str, Any]:
         "val_split": job.validation.name if job.validation else None,
         "val_clips": len(job.validation.clips) if job.validation else 0,
         "reads": ", ".join(job.train.stores) or "video files",
-        "clip_BTNCHW": [micro_batch, *clip.shape[1:]],
+        **{name: [micro_batch, *found.shape[1:]] for name, found in zip(names, arguments, strict=True)},
         "logits_BK": [micro_batch, *logits.shape[1:]],
         "parameters": sum(p.numel() for p in parameters.values()),
         "parameters_trained": sum(parameters[name].numel() for group in groups for name in group.params),

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, get_type_hints
 
+from vtk_cli.api.inputs import FeatureSpec, InputSpec
 from vtk_cli.config import settable
 from vtk_cli.evaluate.foreign import load_model_spec
+from vtk_cli.train.cost import Cost, cost
 from vtk_cli.train.optim import describe_schedule
 
 
@@ -18,20 +20,14 @@ def card(name: str) -> dict[str, Any]:
     """
     spec = load_model_spec(name)
     config = spec.config()
-    inputs = spec.inputs(config)
     pretrained = spec.pretrained(config)
     return {
         "model": name,
         "summary": spec.summary,
         "paper": spec.paper,
         "config": {key: _setting(spec.config, config, key) for key in settable(config)},
-        "inputs": {
-            "modality": inputs.modality,
-            "train": _plain(inputs.train),
-            "test": _plain(inputs.test),
-            "norm": _plain(inputs.norm),
-            "augment": _plain(inputs.augment),
-        },
+        "inputs": _inputs(spec.inputs(config)),
+        "cost": asdict(cost(spec, config)),
         "recipe": {key: getattr(spec.recipe, key) for key in settable(spec.recipe)},
         "schedule": describe_schedule(spec.recipe),
         "starts_from": pretrained.name if pretrained else None,
@@ -42,21 +38,64 @@ def card(name: str) -> dict[str, Any]:
 
 def tables(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """A card as titled tables for a terminal."""
-    inputs, recipe = found["inputs"], found["recipe"]
-    train, test = inputs["train"], inputs["test"]
-    views = [{"view": key, "train": str(train[key]), "test": str(test[key])} for key in train]
-    rest = {"modality": inputs["modality"], **inputs["norm"], **inputs["augment"], "starts from": found["starts_from"]}
+    recipe = found["recipe"]
     return {
         "configuration (--set model.KEY=VALUE)": [{"key": key, **value} for key, value in found["config"].items()],
-        "views": views,
-        "input": [{"what": key, "value": str(value)} for key, value in rest.items()],
+        **_input_tables(found["inputs"], found["starts_from"]),
+        "cost": [{"what": key, "value": value} for key, value in _cost_lines(Cost(**found["cost"])).items()],
         f"recipe (--set train.KEY=VALUE): {found['schedule']}": [
             {"key": key, "value": str(value)} for key, value in recipe.items()
         ],
         "published weights": [
-            {"name": name, "classes": w["classes"], "accuracy": _accuracy(w["accuracy"]), "licence": w["licence"]}
+            {
+                "name": name,
+                "classes": w["classes"],
+                "accuracy": _accuracy(w["accuracy"]),
+                "protocol": w["protocol"],
+                "layout": w["layout"],
+                "licence": w["licence"],
+            }
             for name, w in found["weights"].items()
         ],
+    }
+
+
+def _inputs(inputs: InputSpec | FeatureSpec) -> dict[str, Any]:
+    if isinstance(inputs, FeatureSpec):
+        return {
+            "streams": [asdict(stream) for stream in inputs.streams],
+            "frames": inputs.frames,
+            "sampler": _named(inputs.sampler),
+        }
+    return {
+        "modality": inputs.modality,
+        "train": _plain(inputs.train),
+        "test": _plain(inputs.test),
+        "norm": _plain(inputs.norm),
+        "augment": _plain(inputs.augment),
+    }
+
+
+def _input_tables(inputs: Mapping[str, Any], starts_from: str | None) -> dict[str, list[dict[str, Any]]]:
+    if "streams" in inputs:
+        return {
+            "streams of features": inputs["streams"],
+            "input": [{"what": key, "value": str(inputs[key])} for key in ("frames", "sampler")],
+        }
+    train, test = inputs["train"], inputs["test"]
+    rest = {"modality": inputs["modality"], **inputs["norm"], **inputs["augment"], "starts from": starts_from}
+    return {
+        "views": [{"view": key, "train": str(train[key]), "test": str(test[key])} for key in train],
+        "input": [{"what": key, "value": str(value)} for key, value in rest.items()],
+    }
+
+
+def _cost_lines(found: Cost) -> dict[str, str]:
+    views = "as many views as it has windows" if not found.views else f"{found.views} view{'s'[: found.views > 1]}"
+    return {
+        f"parameters ({found.classes} classes)": f"{found.parameters:,}",
+        "multiply-adds, a training input": f"{found.train_gmacs:.2f} G",
+        "multiply-adds, a test view": f"{found.test_gmacs:.2f} G, {views} per video",
     }
 
 

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vtk_cli.api.inputs import FeatureSpec, InputSpec
 from vtk_cli.api.loaders import Batch
 from vtk_cli.api.recipes import TrainRecipe
 from vtk_cli.errors import DataError, PluginError, UsageError, VtkError
+from vtk_cli.loader.device import model_arguments, per_view
 from vtk_cli.train.optim import build_optimizer, set_learning_rate
 from vtk_cli.train.options import RunOptions
 
+ExtraLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALLEST_SCALE = 1.0
 """fp16: a loss scale below this means that gradients overflow whatever the scale is."""
@@ -66,9 +69,10 @@ class Stepper:
         options: RunOptions,
         *,
         device: torch.device,
-        normalise: Callable[[Tensor], Tensor],
+        inputs: InputSpec | FeatureSpec,
+        extra_loss: ExtraLoss | None = None,
     ) -> None:
-        """`normalise` takes uint8 clip_BVTNCHW on the device to float clip_BVTNCHW."""
+        """`inputs` says how a batch becomes what the model is called with; `extra_loss` is `ModelSpec.extra_loss`."""
         model.train()  # partial batch norm freezes parameters here, before the optimiser asks which can be trained
         self.model, self.recipe, self.options, self.device = model, recipe, options, device
         self.optimizer = build_optimizer(model, recipe)
@@ -76,8 +80,8 @@ class Stepper:
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._buffers = [buffer for buffer in model.buffers() if buffer.numel()]
         self._before = [torch.empty_like(buffer) for buffer in self._buffers]
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if options.compile else model
-        self._normalise = normalise
+        self._forward: Callable[..., Tensor] = torch.compile(model) if options.compile else model
+        self._inputs, self._extra_loss = inputs, extra_loss
         self.torn = False
         """True when an update of the weights was cut off, so that they are neither before nor after a step."""
 
@@ -132,17 +136,18 @@ class Stepper:
 
     def _micro_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Forward and backward; returns the mean loss over the micro-batch and the number of hits, both 0-d float."""
-        clip_BVTNCHW = batch.clip_BVTNCHW.to(self.device, non_blocking=True)
         label = batch.label_B.to(self.device, non_blocking=True)
-        clip_BTNCHW = self._normalise(clip_BVTNCHW)[:, 0]
+        arguments = model_arguments(self._inputs, self.device, *per_view(self._inputs, batch.inputs))
         with autocast(self.device, self.options):
-            logits_BK = self._forward(clip_BTNCHW)
+            logits_BK = self._forward(*arguments)
         if logits_BK.shape[:1] != label.shape[:1] or logits_BK.ndim != 2:
             raise PluginError(
                 f"The model should give logits_BK with B={len(label)}, found the shape {tuple(logits_BK.shape)} for "
-                f"a clip_BTNCHW of {tuple(clip_BTNCHW.shape)}. Report it to the model's author."
+                f"an input of {tuple(arguments[0].shape)}. Report it to the model's author."
             )
         loss = loss_of(logits_BK.float(), label, self.recipe)
+        if self._extra_loss is not None:
+            loss = loss + self._extra_loss(self.model, logits_BK, label)
         weighted: Any = self.scaler.scale(loss * (len(label) / self.recipe.batch_size))
         weighted.backward()
         return loss.detach(), hits(logits_BK.detach(), label).float()
@@ -181,9 +186,15 @@ def autocast(device: torch.device, options: RunOptions) -> torch.autocast:
 
 
 def loss_of(logits_BK: Tensor, label: Tensor, recipe: TrainRecipe) -> Tensor:
-    """Mean loss: over B for cross entropy, over B and K for binary cross entropy (label_BK of 0 and 1)."""
+    """Mean loss over B; for binary cross entropy (label_BK of 0 and 1) over K what the recipe's `reduction` says.
+
+    For "sum" it is the mean times the recipe's batch, so that a step's gradient is that of the sum over its batch.
+    """
     if recipe.loss == "binary_cross_entropy":
-        return functional.binary_cross_entropy_with_logits(logits_BK, label.to(logits_BK.dtype))
+        mean = functional.binary_cross_entropy_with_logits(logits_BK, label.to(logits_BK.dtype))
+        if recipe.reduction == "mean":
+            return mean
+        return mean * logits_BK.shape[1] * (recipe.batch_size if recipe.reduction == "sum" else 1)
     return functional.cross_entropy(logits_BK, label, label_smoothing=recipe.label_smoothing)
 
 
@@ -207,6 +218,11 @@ def check_loss(recipe: TrainRecipe, *, multi_label: bool) -> None:
         raise UsageError(
             f"train.label_smoothing goes with cross_entropy, found {recipe.label_smoothing} with {recipe.loss}. "
             "Set it to 0."
+        )
+    if not multi_label and recipe.reduction != "mean":
+        raise UsageError(
+            f"train.reduction goes with binary_cross_entropy, found {recipe.reduction} with {recipe.loss}. Leave it "
+            "out."
         )
 
 

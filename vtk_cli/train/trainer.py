@@ -5,22 +5,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vtk_cli.api.inputs import InputSpec
+from vtk_cli.api.inputs import FeatureSpec, InputSpec
 from vtk_cli.api.loaders import Batch, Loader
 from vtk_cli.api.recipes import TrainRecipe
 from vtk_cli.errors import DataError, Interrupted, VtkError
-from vtk_cli.loader.transforms import normalise
 from vtk_cli.train.optim import Plan, learning_rate
 from vtk_cli.train.options import RunOptions
 from vtk_cli.train.record import Record
-from vtk_cli.train.step import Stepper
+from vtk_cli.train.step import ExtraLoss, Stepper
 from vtk_cli.train.stopping import StopRequest
 
 Validate = Callable[[nn.Module, Iterator[Batch]], Mapping[str, float]]
@@ -33,7 +31,7 @@ class Task:
 
     model: nn.Module
     """On `device`, with its initial weights."""
-    inputs: InputSpec
+    inputs: InputSpec | FeatureSpec
     recipe: TrainRecipe
     options: RunOptions
     device: torch.device
@@ -46,6 +44,8 @@ class Task:
     """Metric of the validation whose largest value makes the best checkpoint."""
     fingerprint: str
     """Of the training clips and their labels; a run resumes only on the same ones."""
+    extra_loss: ExtraLoss | None = None
+    """`ModelSpec.extra_loss`."""
 
 
 class Trainer:
@@ -59,7 +59,8 @@ class Trainer:
             task.recipe,
             task.options,
             device=task.device,
-            normalise=partial(normalise, norm=task.inputs.norm, device=task.device),
+            inputs=task.inputs,
+            extra_loss=task.extra_loss,
         )
         self.steps = 0
         self.closed = 0

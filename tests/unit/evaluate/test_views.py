@@ -66,7 +66,7 @@ def test_other_views_replace_the_papers():
     assert (changed.test.clips, changed.test.crops, changed.test.segments) == (4, 5, 9)
     assert changed.train == INPUTS.train
     assert change_views(INPUTS) == INPUTS
-    with pytest.raises(UsageError, match="clips >= 1"):
+    with pytest.raises(UsageError, match="need clips >= 1"):
         change_views(INPUTS, clips=0)
 
 

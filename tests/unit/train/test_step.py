@@ -1,16 +1,15 @@
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
 import toy
+import toy_sequence
 from torch import nn
 from torch.nn import functional
 
 from vtk_cli.api.loaders import Batch
 from vtk_cli.api.recipes import TrainRecipe
 from vtk_cli.errors import PluginError, UsageError
-from vtk_cli.loader.transforms import normalise
 from vtk_cli.train.options import RunOptions
 from vtk_cli.train.step import NotFiniteError, Stepper, check_loss, hits, loss_of, seed_for
 
@@ -18,9 +17,7 @@ CPU = torch.device("cpu")
 
 
 def stepper(model, recipe, **options):
-    return Stepper(
-        model, recipe, RunOptions(**options), device=CPU, normalise=partial(normalise, norm=toy.INPUTS.norm, device=CPU)
-    )
+    return Stepper(model, recipe, RunOptions(**options), device=CPU, inputs=toy.INPUTS)
 
 
 def parameters(model):
@@ -223,6 +220,9 @@ def test_losses_and_hits():
     expected_bce = -(many * chances.log() + (1 - many) * (1 - chances).log()).mean()
     bce = replace(recipe, loss="binary_cross_entropy")
     assert loss_of(recipe_logits, many, bce).item() == pytest.approx(expected_bce.item())
+    for reduction, factor in (("sum_classes", 3), ("sum", 3 * 2)):  # three classes, two videos
+        found = loss_of(recipe_logits, many, replace(bce, reduction=reduction)).item()
+        assert found == pytest.approx(factor * expected_bce.item())
     assert hits(recipe_logits, single).item() == 1
     assert hits(recipe_logits, many).item() == 1
 
@@ -237,9 +237,61 @@ def test_the_loss_must_go_with_the_labels():
         check_loss(bce, multi_label=False)
     with pytest.raises(UsageError, match="label_smoothing goes with"):
         check_loss(replace(bce, label_smoothing=0.1), multi_label=True)
+    with pytest.raises(UsageError, match="reduction goes with"):
+        check_loss(replace(toy.RECIPE, reduction="sum"), multi_label=False)
 
 
 def test_a_wait_is_summed_over_micro_batches():
     batch = toy.ToyLoader().batch(0, [0, 1])
     slow = Batch(batch.clip_BVTNCHW, batch.label_B, batch.ids, 0.25)
     assert stepper(plain(), toy.RECIPE).step([slow, slow], step=0, lr=0.1).wait_seconds == 0.5
+
+
+def features(videos=6):
+    """Quantised vectors of different numbers of frames, and class numbers."""
+    generator = torch.Generator().manual_seed(1)
+    feature_BFD = torch.randint(0, 256, (videos, 5, 6), dtype=torch.uint8, generator=generator)
+    mask_BF = torch.arange(5) < torch.tensor([5, 1, 3, 4, 2, 5])[:videos, None]
+    ids = tuple(f"video{number}" for number in range(videos))
+    return Batch(None, torch.arange(videos) % 3, ids, feature_BFD=feature_BFD, mask_BF=mask_BF)
+
+
+def sequence_model():
+    torch.manual_seed(3)
+    model = toy_sequence.MeanOfFrames(toy_sequence.ToyConfig(), 3)
+    model.dropout.p = 0.0
+    return model
+
+
+def test_a_step_on_features_equals_a_hand_written_one():
+    batch, spec = features(), toy_sequence.inputs(toy_sequence.ToyConfig())
+    theirs = sequence_model()
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
+    values = batch.feature_BFD.float() * (4 / 255) + (4 / 512 - 2)
+    loss = functional.cross_entropy(theirs(values * batch.mask_BF[..., None], batch.mask_BF), batch.label_B)
+    loss.backward()
+    optimizer.step()
+    ours = sequence_model()
+    run = Stepper(ours, replace(toy.RECIPE, batch_size=6, weight_decay=0.0), RunOptions(), device=CPU, inputs=spec)
+    result = run.step([batch], step=0, lr=0.1)
+    assert result.clips == 6
+    assert result.loss == pytest.approx(loss.item(), rel=1e-6)
+    torch.testing.assert_close(parameters(ours), parameters(theirs), rtol=1e-5, atol=1e-7)
+
+
+def test_what_a_model_adds_to_its_loss_is_trained_on():
+    def pull(module, logits_BK, label):
+        assert module is model
+        assert (logits_BK.shape, label.shape) == ((6, 3), (6,))
+        return 10 * logits_BK.square().mean()
+
+    batch, spec = features(), toy_sequence.inputs(toy_sequence.ToyConfig())
+    recipe = replace(toy.RECIPE, batch_size=6, weight_decay=0.0)
+    plain_model, model = sequence_model(), sequence_model()
+    plain_step = Stepper(plain_model, recipe, RunOptions(), device=CPU, inputs=spec)
+    run = Stepper(model, recipe, RunOptions(), device=CPU, inputs=spec, extra_loss=pull)
+    without, with_it = (each.step([batch], step=0, lr=0.1).loss for each in (plain_step, run))
+    values = batch.feature_BFD.float() * (4 / 255) + (4 / 512 - 2)
+    logits_BK = sequence_model()(values * batch.mask_BF[..., None], batch.mask_BF)
+    assert with_it - without == pytest.approx(10 * logits_BK.square().mean().item(), rel=1e-4)
+    assert not torch.equal(parameters(model), parameters(plain_model))
