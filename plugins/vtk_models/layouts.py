@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from vtk_cli.api.models import StateDict
-from vtk_cli.errors import CheckpointError
+from vtk_cli.errors import CheckpointError, MismatchError
 
 Rename = Callable[[str], str | None]
 """A foreign name -> our name, "" for what our models have no use for, None for a name that the layout does not know."""
 
-WRAPPERS = ("state_dict", "model_state", "model")
-"""Keys under which tsn-pytorch, TSM and MMAction2, PySlowFast, and X-Temporal keep their tensors."""
+WRAPPERS = ("state_dict", "model_state", "model", "blobs")
+"""Keys under which tsn-pytorch, TSM and MMAction2, PySlowFast, X-Temporal, and Caffe2 keep their tensors."""
 
 MOST_NAMES = 8
 
@@ -36,10 +36,12 @@ def convert(checkpoint: Mapping[str, Any], *, layout: str, rename: Rename, requi
             converted[ours] = tensor
     missing = [foreign for ours, foreign in required.items() if ours not in converted]
     if unknown or missing:
-        raise CheckpointError(
+        raise MismatchError(
             f'A checkpoint of the layout "{layout}" has no other tensors than the layout knows and all that it needs; '
             f"found unexpected: {_listed(unknown)}; missing: {_listed(missing)}. "
-            "Name the layout and the model that the file was written for."
+            "Name the layout and the model that the file was written for.",
+            unexpected=unknown,
+            missing=missing,
         )
     for name in [name for name in converted if name.endswith(".running_var")]:
         converted.setdefault(name.removesuffix("running_var") + "num_batches_tracked", torch.tensor(0))

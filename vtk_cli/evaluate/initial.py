@@ -1,16 +1,18 @@
 """What a training run starts from: `--init auto | none | FILE | NAME`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from vtk_cli.api.models import ModelSpec, Pretrained, StateDict, Weights
-from vtk_cli.errors import CheckpointError, FetchError, UsageError, did_you_mean
-from vtk_cli.evaluate.foreign import Destination, Published, fetch_weights, published
+from vtk_cli.api.models import ModelSpec, Pretrained, StateDict
+from vtk_cli.errors import CheckpointError, FetchError, UsageError
+from vtk_cli.evaluate.foreign import Destination
+from vtk_cli.evaluate.published import Published, fetch_weights, find_weights, published
 from vtk_cli.evaluate.weights import WeightsInfo, listed, load_weights
 from vtk_cli.workspace import Workspace
 
@@ -77,44 +79,32 @@ def _is_classifier(own: Tensor, found: Tensor, num_classes: int, found_classes: 
 
 
 def _find(init: str, workspace: Workspace) -> Path:
-    for path in (Path(init), workspace.weights / f"{init}.safetensors"):
-        if path.is_file():
-            return path
-    offered = {found.name: found for found in published()}
-    if init in offered:
-        return _fetch(offered[init], workspace)
-    here = [path.stem for path in workspace.weights.glob("*.safetensors")]
-    raise UsageError(
-        f'--init takes auto, none, a file of weights or a name; there is no "{init}". '
-        f"{did_you_mean(init, [*here, *offered])} `vtk weights list` shows them."
-    )
+    with _or_none():
+        return find_weights(init, workspace, "--init takes auto, none,")
 
 
 def _find_pretrained(pretrained: Pretrained, workspace: Workspace) -> Path:
     path = workspace.weights / f"{pretrained.name}.safetensors"
     if path.is_file():
         return path
-    offered = {found.name: found for found in published()}
-    return _fetch(offered.get(pretrained.name) or _unlisted(pretrained), workspace)
+    found = {item.name: item for item in published()}.get(pretrained.name) or _unlisted(pretrained)
+    with _or_none():
+        return fetch_weights(found, workspace, mirror=os.environ.get("VTK_MIRROR", ""))
 
 
 def _unlisted(pretrained: Pretrained) -> Published:
     """Weights that a model names itself, of a trunk that is no plugin: kept as its layout gives them."""
-    destination = Destination(kind="trunk", plugin=pretrained.name, layouts=pretrained.layouts, build=None, config={})
+    destination = Destination(kind="trunk", plugin=pretrained.name, layouts=pretrained.layouts, build=None)
     return Published(name=pretrained.name, weights=pretrained.weights, destination=destination)
 
 
-def _fetch(found: Published, workspace: Workspace) -> Path:
+@contextmanager
+def _or_none() -> Iterator[None]:
+    """Weights that cannot be had are no reason not to train."""
     try:
-        return fetch_weights(found, workspace, mirror=os.environ.get("VTK_MIRROR", ""))
+        yield
     except FetchError as error:
-        weights: Weights = found.weights
-        what = str(error).partition(". ")[0]  # the advice after it is of `vtk download`'s options
-        raise FetchError(
-            f"The weights {found.name} are not in {workspace.weights} and cannot be fetched: {what}. Without a "
-            f"network: get {weights.url} by hand and run `vtk weights import FILE --layout {weights.layout} "
-            f"--{found.destination.kind} {found.destination.plugin} --name {found.name}`, or train with --init none."
-        ) from error
+        raise FetchError(f"{str(error).removesuffix('.')}, or train with --init none.") from error
 
 
 def _adapted(path: Path, pretrained: Pretrained) -> Initial:

@@ -8,6 +8,7 @@
     vtk.label_order  whose order that is
     vtk.dataset      vtk.flip   vtk.multi_label   vtk.stores     as in run.json (JSON)
     vtk.provenance   JSON object: file, sha256, layout, url, licence of a foreign checkpoint
+    vtk.check        JSON object of a file that was imported: what its model gives for a made input, see `verify`
 
 A file is there whole or not at all. Nothing in it is executed.
 """
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from vtk_cli.api.models import ModelSpec, StateDict
 from vtk_cli.config import overlay, settable
-from vtk_cli.errors import CheckpointError, UsageError
+from vtk_cli.errors import CheckpointError, MismatchError, UsageError
 from vtk_cli.files import write_atomic
 from vtk_cli.run_dir import RunInfo
 
@@ -47,6 +48,7 @@ class WeightsInfo:
     multi_label: bool = False
     stores: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    check: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
         """Every value as text; see the table above."""
@@ -152,28 +154,44 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], path: Path | str
     Raises:
         CheckpointError: names or shapes differ; they are named.
     """
-    differences = compare(module.state_dict(), tensors)
-    if differences:
-        raise CheckpointError(
-            f"{path} does not fit the model: {differences}. Use the file with the model and configuration it was "
-            "written for."
-        )
+    check_fit(
+        module.state_dict(),
+        tensors,
+        f"{path} does not fit the model",
+        "Use the file with the model and configuration it was written for.",
+    )
     module.load_state_dict(dict(tensors))
+
+
+def check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str, to_do: str) -> None:
+    """Raise a MismatchError, beginning with `what` and ending with `to_do`, where names or shapes differ."""
+    parts = differing(expected, found)
+    if any(parts.values()):
+        raise MismatchError(
+            f"{what}: {compare(expected, found)}. {to_do}",
+            unexpected=parts["unexpected"],
+            missing=parts["missing"],
+            misshapen=parts["of another shape"],
+        )
 
 
 def compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """In what two sets of tensors differ, in words; empty when names and shapes agree."""
+    return "; ".join(f"{what}: {listed(names)}" for what, names in differing(expected, found).items() if names)
+
+
+def differing(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """In what two sets of tensors differ: the names that are missing, unexpected, of another shape."""
     shapes = [
         f"{name} ({_shape(found[name])} instead of {_shape(expected[name])})"
         for name in expected
         if name in found and found[name].shape != expected[name].shape
     ]
-    parts = {
+    return {
         "missing": [name for name in expected if name not in found],
         "unexpected": [name for name in found if name not in expected],
         "of another shape": shapes,
     }
-    return "; ".join(f"{what}: {listed(names)}" for what, names in parts.items() if names)
 
 
 def listed(names: list[str]) -> str:

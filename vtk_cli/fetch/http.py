@@ -48,6 +48,10 @@ def encode_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, quote(path, safe=_SAFE + "%"), parts.query, ""))
 
 
+class NotThere(FetchError):
+    """The host answers, and has no such file (HTTP 404 or 410)."""
+
+
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
@@ -318,7 +322,8 @@ def _check_status(response: requests.Response, url: str) -> None:
     reason = f"HTTP {status} {response.reason or ''}".strip()
     if status in _TRANSIENT or status >= 500:
         raise _TransientError(reason, _retry_after(response.headers.get("Retry-After", "")))
-    raise FetchError(
+    kind = NotThere if status in (404, 410) else FetchError
+    raise kind(
         f"{url} should be a file, found {reason}. The host may have moved it: name a --mirror, or fetch it by hand "
         "and hand it over with --from DIR."
     )

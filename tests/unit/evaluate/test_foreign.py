@@ -1,33 +1,19 @@
+"""Importing checkpoints of other projects: converted, checked, tried; see readers/ for the files themselves."""
+
 import argparse
 import hashlib
-import io
-import pickle
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from safetensors.torch import save_file
+import toy_models
+from toy_models import TOY
 
-from vtk_cli.api.models import Weights
-from vtk_cli.errors import CheckpointError, FetchError, PluginError, UsageError
-from vtk_cli.evaluate import foreign, shelf
-from vtk_cli.evaluate.foreign import (
-    Published,
-    fetch_weights,
-    for_model,
-    for_trunk,
-    import_weights,
-    label_names,
-    published,
-    read_foreign,
-)
-from vtk_cli.evaluate.initial import apply_initial, initial_weights
-from vtk_cli.evaluate.weights import WeightsInfo, load_weights, save_weights
-from vtk_cli.workspace import Workspace
+from vtk_cli.errors import CheckpointError, MismatchError, UsageError
+from vtk_cli.evaluate.foreign import for_model, for_trunk, import_weights, label_names, setting
+from vtk_cli.evaluate.weights import load_weights
 from vtk_models.trunks.resnet import RESNET18
 from vtk_models.tsn import MODEL
 
@@ -108,115 +94,6 @@ def test_a_wrong_layout_is_suggested(tmp_path, resnet18):
         import_weights(tmp_path / "f", tmp_path / "kept", for_trunk("resnet18"), "torchvison")
 
 
-def test_npz_and_safetensors_are_read_too(tmp_path):
-    np.savez(tmp_path / "a.npz", weight=np.ones(3))
-    save_file({"weight": torch.ones(3)}, tmp_path / "a.safetensors")
-    for name in ("a.npz", "a.safetensors"):
-        assert np.asarray(read_foreign(tmp_path / name)["weight"]).tolist() == [1, 1, 1]
-
-
-class Evil:
-    def __reduce__(self):
-        return (print, ("executed",))
-
-
-@pytest.mark.parametrize("kind", ["evil", "plain pickle", "text", "empty", "cut", "list", "evil npz", "missing"])
-def test_nothing_is_executed_and_everything_else_is_explained(tmp_path, capfd, kind):
-    path = tmp_path / ("w.npz" if "npz" in kind else "w.pth")
-    whole = io.BytesIO()
-    torch.save({"a": torch.zeros(999)}, whole)
-    content = {
-        "plain pickle": pickle.dumps({"a": Evil()}),
-        "text": b"<html>",
-        "empty": b"",
-        "cut": whole.getvalue()[:900],
-    }
-    if kind == "evil":
-        torch.save({"state_dict": Evil()}, path)
-    elif kind == "evil npz":
-        np.savez(path, a=np.array([Evil()], dtype=object))
-    elif kind == "list":
-        torch.save([torch.zeros(1)], path)
-    elif kind != "missing":
-        path.write_bytes(content[kind])
-    with pytest.raises(CheckpointError, match=r"w\."):
-        read_foreign(path)
-    assert "executed" not in capfd.readouterr().out
-
-
-@pytest.fixture
-def host(resnet18):
-    """A server of one weight file; `asked` holds the paths that were asked for."""
-    buffer = io.BytesIO()
-    torch.save(resnet18, buffer)
-    content = buffer.getvalue()
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            found = self.path == "/models/resnet18-f37072fd.pth"
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Length", str(len(content) if found else 0))
-            self.end_headers()
-            if found:
-                self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", hashlib.sha256(content).hexdigest(), asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def offered(digest, url="https://download.pytorch.org/models/resnet18-f37072fd.pth"):
-    weights = Weights(url=url, sha256=digest, layout="torchvision", licence="BSD-3-Clause")
-    return Published(name="resnet18-imagenet", weights=weights, destination=for_trunk("resnet18"))
-
-
-def test_published_weights_are_fetched_once_verified_by_a_prefix(tmp_path, host, capsys):
-    mirror, digest, asked = host
-    workspace = Workspace(tmp_path)
-    path = fetch_weights(offered(digest[:8]), workspace, mirror=mirror)
-    assert fetch_weights(offered(digest[:8]), workspace, mirror=mirror) == path
-    assert asked == ["/models/resnet18-f37072fd.pth"]
-    _, info = load_weights(path)
-    assert info.provenance["url"] == "https://download.pytorch.org/models/resnet18-f37072fd.pth"
-    assert info.provenance["sha256"] == digest
-    assert sorted(p.name for p in workspace.weights.iterdir()) == ["resnet18-imagenet.safetensors"]
-
-
-def test_another_file_than_the_published_one_is_refused(tmp_path, host, capsys):
-    mirror, _, _ = host
-    with pytest.raises(CheckpointError, match=r"should have sha256 00000000\.\.\., found"):
-        fetch_weights(offered("00000000"), Workspace(tmp_path), mirror=mirror)
-    assert list(Workspace(tmp_path).weights.iterdir()) == []
-
-
-def test_trunks_name_their_imagenet_weights():
-    found = {item.name: item for item in published()}
-    assert found["resnet50-imagenet"].destination.kind == "trunk"
-
-
-def test_a_broken_plugin_does_not_hide_the_others(monkeypatch):
-    load = foreign.registry.load
-
-    def broken(group, name):
-        if name == "resnet18":
-            raise PluginError("broken")
-        return load(group, name)
-
-    monkeypatch.setattr(foreign.registry, "load", broken)
-    names = [item.name for item in published()]
-    assert "resnet50-imagenet" in names
-    assert "resnet18-imagenet" not in names
-
-
 def test_label_names_come_from_recipes_and_files(tmp_path):
     (tmp_path / "names.txt").write_text("one\n\ntwo words\n")
     assert label_names(str(tmp_path / "names.txt")) == ("one", "two words")
@@ -225,102 +102,106 @@ def test_label_names_come_from_recipes_and_files(tmp_path):
         label_names("kinetics40")
 
 
-class TestInitial:
-    @pytest.fixture
-    def workspace(self, tmp_path, resnet18):
-        workspace = Workspace(tmp_path / "root")
-        file = saved(tmp_path / "resnet18.pth", resnet18)
-        target = workspace.weights / "resnet18-imagenet.safetensors"
-        import_weights(file, target, for_trunk("resnet18"), "torchvision")
-        return workspace
+class TestConfiguration:
+    """Model defaults, then what the tensors say, then what the user sets."""
 
-    def module(self, classes=3):
-        torch.manual_seed(1)
-        return MODEL.build(tiny.CONFIG, classes)
+    @pytest.fixture(autouse=True)
+    def models(self, monkeypatch):
+        toy_models.install(monkeypatch, toy=TOY)
 
-    def test_none_is_nothing(self, workspace):
-        initial = initial_weights(MODEL, tiny.CONFIG, workspace, "none")
-        assert (initial.tensors, initial.origin) == ({}, "none")
-        module = self.module()
-        before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        assert apply_initial(module, initial, 3) == []
-        assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    def run(self, tmp_path, *assignments, layout="toy", width=7, model="toy"):
+        file, target = saved(tmp_path / "w.pth", toy_models.tensors(width)), tmp_path / "kept.safetensors"
+        destination = for_model(model, finish=setting(assignments)) if model else None
+        return import_weights(file, target, destination, layout, finish=setting(assignments))
 
-    @pytest.mark.parametrize("init", ["auto", "resnet18-imagenet"])
-    def test_the_trunk_of_the_workspace_is_taken(self, workspace, resnet18, init):
-        module = self.module()
-        initial = initial_weights(MODEL, tiny.CONFIG, workspace, init)
-        assert apply_initial(module, initial, 3) == []
-        assert torch.equal(module.trunk.conv1.weight, resnet18["conv1.weight"])
-        assert "resnet18-imagenet" in initial.origin
+    def test_inferred_fields_take_the_place_of_defaults(self, tmp_path):
+        assert self.run(tmp_path).config == {"width": 7, "segments": 2, "direction": "next"}
+        assert self.run(tmp_path, layout="backwards").config["direction"] == "previous"
 
-    def test_flow_gets_the_mean_over_the_colours(self, workspace, resnet18):
-        config = replace(tiny.CONFIG, modality="flow")
-        module = MODEL.build(config, 3)
-        apply_initial(module, initial_weights(MODEL, config, workspace, "auto"), 3)
-        mean = resnet18["conv1.weight"].mean(1, keepdim=True)
-        assert torch.equal(module.trunk.conv1.weight, mean.expand(-1, 10, -1, -1))
+    def test_settings_come_on_top_and_may_repeat_what_was_inferred(self, tmp_path):
+        config = self.run(tmp_path, "model.segments=5", "model.width=7").config
+        assert config == {"width": 7, "segments": 5, "direction": "next"}
 
-    def test_a_whole_model_with_other_classes_keeps_the_new_classifier(self, tmp_path, workspace):
-        torch.manual_seed(7)
-        old = MODEL.build(tiny.CONFIG, 5).state_dict()
-        file = tmp_path / "old.safetensors"
-        save_weights(file, old, WeightsInfo(model="tsn", classes=tuple("abcde")))
-        module = self.module(3)
-        fc = module.fc.weight.clone()
-        left_out = apply_initial(module, initial_weights(MODEL, tiny.CONFIG, workspace, str(file)), 3)
-        assert sorted(left_out) == ["fc.bias", "fc.weight"]
-        assert torch.equal(module.fc.weight, fc)
-        assert torch.equal(module.trunk.conv1.weight, old["trunk.conv1.weight"])
+    def test_a_setting_with_which_the_tensors_do_not_fit_is_refused(self, tmp_path):
+        said = r"model\.width is set to 4 where .*w\.pth \(layout toy\) says 7: .* of another shape: conv\.weight"
+        with pytest.raises(UsageError, match=said):
+            self.run(tmp_path, "model.width=4")
+        assert not (tmp_path / "kept.safetensors").exists()
 
-    def test_the_same_classes_take_everything(self, tmp_path, workspace):
-        torch.manual_seed(7)
-        old = MODEL.build(tiny.CONFIG, 3).state_dict()
-        save_weights(tmp_path / "old.safetensors", old, WeightsInfo(model="tsn", classes=tuple("abc")))
-        module = self.module(3)
-        initial = initial_weights(MODEL, tiny.CONFIG, workspace, str(tmp_path / "old.safetensors"))
-        assert apply_initial(module, initial, 3) == []
-        assert torch.equal(module.fc.weight, old["fc.weight"])
+    def test_a_setting_that_only_the_dialect_contradicts_is_taken_and_told(self, tmp_path, capsys):
+        assert self.run(tmp_path, "model.direction=next", layout="backwards").config["direction"] == "next"
+        assert "model.direction is set to next where" in capsys.readouterr().err
+        self.run(tmp_path, "model.direction=previous", layout="backwards")
+        assert capsys.readouterr().err == ""
 
-    def test_another_trunk_does_not_fit(self, workspace):
-        config = replace(tiny.CONFIG, trunk="resnet50")
-        initial = initial_weights(MODEL, config, workspace, "resnet18-imagenet")
-        with pytest.raises(CheckpointError, match="do not fit the model"):
-            apply_initial(MODEL.build(config, 3), initial, 3)
+    def test_a_file_without_a_model_is_for_the_one_that_it_fits(self, tmp_path, monkeypatch):
+        toy_models.install(monkeypatch, other=replace(TOY, layouts={"other": toy_models.LAYOUT}))
+        info = self.run(tmp_path, model=None)
+        assert (info.model, info.config["width"]) == ("toy", 7)
 
-    def test_offline_says_what_to_do(self, tmp_path, monkeypatch, host):
-        monkeypatch.setenv("VTK_MIRROR", host[0] + "/nowhere")
-        monkeypatch.setattr(foreign, "Fetcher", lambda **_: Refusing())
-        said = r"cannot be fetched.*weights import FILE --layout torchvision --trunk resnet18 --name resnet18-imagenet"
-        with pytest.raises(FetchError, match=said + r".*--init none"):
-            initial_weights(MODEL, tiny.CONFIG, Workspace(tmp_path), "auto")
+    def test_a_file_that_several_models_take_needs_the_model_named(self, tmp_path, monkeypatch):
+        toy_models.install(monkeypatch, twin=TOY)
+        with pytest.raises(UsageError, match=r"2 would take it: toy, twin. Say which with --model toy"):
+            self.run(tmp_path, model=None)
 
-    def test_a_wrong_name_is_suggested(self, workspace):
-        with pytest.raises(UsageError, match='Did you mean "resnet18-imagenet"'):
-            initial_weights(MODEL, tiny.CONFIG, workspace, "resnet18-imagnet")
+    def test_a_file_that_no_model_takes_is_refused_with_the_reason_of_each(self, tmp_path, monkeypatch):
+        exact = replace(TOY, layouts={"toy": toy_models.convert})
+        toy_models.install(monkeypatch, exact=exact)
+        with pytest.raises(CheckpointError) as error:
+            self.run(tmp_path, "model.width=5", model=None)
+        assert "\n  toy: model.width is set to 5 where" in str(error.value)
+        assert "\n  exact: " in str(error.value)
+        assert "of another shape: conv.weight" in str(error.value)
 
-    def test_a_foreign_file_names_the_import(self, tmp_path, workspace, resnet18):
-        file = saved(tmp_path / "foreign.pth", resnet18)
-        with pytest.raises(CheckpointError, match="vtk weights import"):
-            initial_weights(MODEL, tiny.CONFIG, workspace, str(file))
+    def test_a_layout_that_no_model_knows_is_suggested(self, tmp_path):
+        with pytest.raises(UsageError, match=r'No installed model knows the layout "tooy". Did you mean "toy"'):
+            self.run(tmp_path, layout="tooy", model=None)
 
 
-class Refusing:
-    def fetch(self, url, target):
-        raise FetchError(f"{url} cannot be reached.")
+class TestTensors:
+    @pytest.fixture(autouse=True)
+    def models(self, monkeypatch):
+        toy_models.install(monkeypatch, toy=TOY, sequence=toy_models.SEQUENCE)
 
+    def refusal(self, tmp_path, content, model="toy"):
+        with pytest.raises(CheckpointError) as error:
+            import_weights(saved(tmp_path / "w.pth", content), tmp_path / "k.safetensors", for_model(model), model)
+        assert not (tmp_path / "k.safetensors").exists()
+        return error.value
 
-def test_the_shelf_shows_what_is_here_and_what_can_be_fetched(tmp_path, resnet18):
-    workspace = Workspace(tmp_path)
-    file = saved(tmp_path / "r.pth", resnet18)
-    path = shelf.bring_in(
-        workspace, file, layout="torchvision", model=None, trunk="resnet18", name="mine", classes=None, assignments=()
-    )
-    (workspace.weights / "broken.safetensors").write_bytes(b"x")
-    rows = {row["name"]: row for row in shelf.rows(workspace)}
-    assert rows["mine"]["here"] == "yes"
-    assert rows["broken"]["here"] == "damaged"
-    assert rows["resnet50-imagenet"]["here"] == "no"
-    assert shelf.describe("mine", workspace)["provenance"]["file"] == "r.pth"
-    assert shelf.describe(str(path), workspace)["model"] == "resnet18"
-    assert shelf.describe("resnet50-imagenet", workspace)["licence"] == "BSD-3-Clause"
+    def test_every_tensor_that_is_missing_or_left_over_is_named(self, tmp_path):
+        content = {**toy_models.tensors(), **{f"extra{number}": torch.zeros(1) for number in range(40)}}
+        del content["fc.bias"]
+        error = self.refusal(tmp_path, content)
+        assert isinstance(error, MismatchError)
+        assert error.names["missing"] == ["fc.bias"]
+        assert error.names["unexpected"] == [f"extra{number}" for number in range(40)]
+
+    def test_shapes_are_named(self, tmp_path):
+        error = self.refusal(tmp_path, {"fc.weight": torch.zeros(3, 9), "fc.bias": torch.zeros(4)}, "sequence")
+        assert error.names["of another shape"] == ["fc.weight (3x9 instead of 3x6)", "fc.bias (4 instead of 3)"]
+
+    def test_a_layout_that_is_confused_is_no_traceback(self, tmp_path):
+        content = {**toy_models.tensors(), "conv.weight": torch.tensor(1.0)}
+        assert "cannot make sense of (TypeError" in str(self.refusal(tmp_path, content))
+
+    def test_tensors_larger_than_their_memory_are_refused(self, tmp_path):
+        content = {**toy_models.tensors(), "fc.weight": torch.zeros(1, 4).expand(1 << 40, 4)}
+        assert "dense tensors of their own memory, found fc.weight" in str(self.refusal(tmp_path, content))
+
+    def test_sparse_tensors_are_refused(self, tmp_path):
+        content = {"fc.weight": torch.eye(6).to_sparse(), "fc.bias": torch.zeros(6)}
+        assert "dense tensors" in str(self.refusal(tmp_path, content, "sequence"))
+
+    def test_numbers_are_kept_in_the_models_own_type(self, tmp_path):
+        content = {name: tensor.double().numpy() for name, tensor in toy_models.tensors().items()}
+        np.savez(tmp_path / "w.npz", **content)
+        import_weights(tmp_path / "w.npz", tmp_path / "k.safetensors", for_model("toy"), "toy")
+        tensors, _ = load_weights(tmp_path / "k.safetensors")
+        assert all(torch.equal(tensors[name], own) for name, own in toy_models.tensors().items())
+
+    def test_a_model_with_a_sigmoid_says_so(self, tmp_path):
+        content = {"fc.weight": torch.zeros(3, 6), "fc.bias": torch.zeros(3)}
+        file = saved(tmp_path / "w.pth", content)
+        info = import_weights(file, tmp_path / "k.safetensors", for_model("sequence"), "sequence")
+        assert (info.multi_label, info.classes) == (True, ("0", "1", "2"))

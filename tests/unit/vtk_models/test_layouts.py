@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vtk_cli.errors import CheckpointError
+from vtk_cli.errors import CheckpointError, MismatchError
 from vtk_models import fluid
 from vtk_models.layouts import convert, unwrap
 from vtk_models.trunks.resnet import BLOCKS, ResNet
@@ -21,6 +21,7 @@ def test_unwrap_takes_tensors_out_of_what_they_are_saved_in():
         {"state_dict": tensors, "epoch": 3, "arch": "x"},
         {"model": tensors, "optimizer": {"state": {}}, "best_prec1": 1.5},
         {"model_state": tensors, "cfg": "text"},
+        {"blobs": tensors, "cfg": "text"},
     ):
         found = unwrap(checkpoint, layout="some")
         assert list(found) == ["a", "b"]
@@ -42,11 +43,13 @@ def test_convert_renames_and_drops():
 
 def test_convert_names_what_is_unexpected_and_what_is_missing():
     checkpoint = {f"strange{number}": torch.ones(1) for number in range(10)}
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(MismatchError) as error:
         convert(checkpoint, layout="some", rename=rename, required={"ours.a": "a"})
     assert "unexpected: strange0, strange1" in str(error.value)
     assert "strange7 and 2 more; missing: a." in str(error.value)
     assert 'layout "some"' in str(error.value)
+    assert error.value.names["unexpected"] == list(checkpoint)
+    assert error.value.names["missing"] == ["a"]
 
 
 def test_convert_gives_batch_norms_of_old_files_their_counter():
