@@ -106,8 +106,8 @@ class ModelSpec(Generic[ConfigT]):
     """Dotted name of the last linear layer (or 1x1x1 convolution); what it is given are a clip's features."""
     recipe: TrainRecipe
     extra_loss: "Callable[[nn.Module, Tensor, Tensor], Tensor] | None" = None
-    """(the module, right after it gave logits_BK in training, labels) -> what is added to the recipe's loss, a mean over
-    the videos; None: nothing is."""
+    """(the module, right after it gave logits_BK in training; those; labels) -> what is added to the recipe's loss, a
+    mean over the videos. None: nothing is."""
     pretrained: Callable[[ConfigT], Pretrained | None] = lambda _config: None
     """What training starts from unless `--init` says otherwise; None is from scratch."""
     weights: Mapping[str, Weights] = field(default_factory=dict)
