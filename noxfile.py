@@ -7,7 +7,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "wheel", "demo", "minimums"]
+nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "wheel", "demo", "minimums", "zoo"]
 nox.options.stop_on_first_error = False
 
 ROOT = Path(__file__).parent
@@ -45,7 +45,7 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that is fast; real clips and reference outputs lie in ../shared."""
     install(session, "-e", ".[opencv,test]")
-    session.run("pytest", "-m", "not slow", "-n", "2", "--ignore=tests/docs", *session.posargs)
+    session.run("pytest", "-m", "not slow", "-n", "2", "--ignore=tests/docs", "--ignore=tests/zoo", *session.posargs)
 
 
 @nox.session
@@ -82,3 +82,20 @@ def minimums(session: nox.Session) -> None:
     """The oldest versions that pyproject.toml admits."""
     session.install("-c", "minimums.txt", "-e", ".[opencv,test]")
     session.run("pytest", "tests/unit", "tests/contract", "-m", "not slow", "-n", "2", *session.posargs)
+
+
+@nox.session
+def zoo(session: nox.Session) -> None:
+    """Our models against torchvision's and timm's, which need a build of torch of their own."""
+    session.install("-c", "zoo.txt", "torch", "torchvision", "timm")
+    session.install("-c", "zoo.txt", "-e", ".[test]")
+    session.run("pytest", "tests/zoo", *session.posargs, env={"VTK_ZOO": "1"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed beside peers; on an idle machine. `nox -s bench -- tests/bench/shift.py --repeats 5` runs one script."""
+    install(session, "-e", ".[opencv,test]")
+    scripts = session.posargs or sorted(str(path) for path in Path("tests/bench").glob("*.py"))
+    for words in [scripts] if session.posargs else [[script] for script in scripts]:
+        session.run("python", *words)
