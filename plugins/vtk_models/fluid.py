@@ -56,12 +56,6 @@ def number_in_order(names: list[str], prefix: str) -> dict[str, int]:
     return {f"{prefix}_{number}": place for place, number in enumerate(sorted(numbers))}
 
 
-def classifier_name(name: str) -> str | None:
-    """`fc.weight` or `fc.bias` for a variable of the last layer."""
-    found = re.fullmatch(r"fc_\d+\.(w_0|b_0)", name)
-    return f"fc.{DENSE[found[1]]}" if found else None
-
-
 def transpose_classifier(state: StateDict) -> StateDict:
     """Paddle keeps matrices as [in, out], torch as [out, in]."""
     return {**state, "fc.weight": state["fc.weight"].t().contiguous()}

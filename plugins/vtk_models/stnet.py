@@ -9,21 +9,25 @@ stages, and after it, convolutions along T connect the super-images.
 
 The paper's temporal block is Conv3d-BN-ReLU; the released code, whose numbers are published, has Conv3d-ReLU-BN and
 adds its input.
+
+The paper's best model looks with Inception-ResNet-v2, of which nothing was released. Its temporal blocks stand here
+where its maps have the size of the ResNet's: after stage A at an eighth of the picture, as res3, and after stage B at a
+sixteenth, as res4 (timm's feature_info counts its stages by the same sizes).
 """
 
-import re
 from dataclasses import dataclass
+from typing import Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vtk_cli.api.inputs import IMAGENET, Augment, InputSpec, View
+from vtk_cli.api.inputs import Augment, InputSpec, View
 from vtk_cli.api.models import ModelSpec, Pretrained, StateDict, trunk
 from vtk_cli.api.recipes import TrainRecipe
 from vtk_cli.api.sampling import segments_paddle
 from vtk_cli.errors import UsageError
-from vtk_models import fluid
-from vtk_models.layouts import convert
+from vtk_models import stnet_layouts
+from vtk_models.trunks.inception_resnet_v2 import InceptionResNetV2
 from vtk_models.trunks.resnet import BLOCKS, ResNet
 
 XCEPTION_CHANNELS = 1024
@@ -31,6 +35,7 @@ XCEPTION_CHANNELS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StNetConfig:
+    trunk: Literal["resnet", "inception_resnet_v2"] = "resnet"
     depth: int = 50
     """Of the ResNet: 50, 101 and 152 are the original's; 18 and 34 are ours, for small machines."""
     segments: int = 7
@@ -44,8 +49,18 @@ class StNetConfig:
     """None is the whole short side: 256 of the 341 x 256 picture."""
 
     def __post_init__(self) -> None:
+        if self.trunk not in ("resnet", "inception_resnet_v2"):
+            raise UsageError(
+                f'StNet looks with resnet or inception_resnet_v2, found "{self.trunk}". Name one of these; a ResNet\'s '
+                "layers are model.depth."
+            )
         if self.depth not in BLOCKS:
             raise UsageError(f"StNet's ResNet has depth {', '.join(map(str, BLOCKS))}, found {self.depth}.")
+
+    @property
+    def trunk_name(self) -> str:
+        """As the plugin is called."""
+        return f"resnet{self.depth}" if self.trunk == "resnet" else self.trunk
 
 
 class TemporalModelling(nn.Module):
@@ -91,29 +106,32 @@ class TemporalXception(nn.Module):
 
 
 class StNet(nn.Module):
-    """forward(clip_BTNCHW) -> logits_BK; any T, H and W from 32 on.
+    """forward(clip_BTNCHW) -> logits_BK; any T, H and W from 32 on (Inception-ResNet-v2: from 75 on).
 
-    The temporal blocks stand after res3 and res4 at every depth: 512 and 1024 channels wide for bottlenecks, 128 and
-    256 for the basic blocks of depths 18 and 34, whose Xception block takes 512 features instead of 2048.
+    The temporal blocks stand before the last two stages: 512 and 1024 channels wide for bottlenecks, 128 and 256 for
+    the basic blocks of depths 18 and 34, whose Xception block takes 512 features instead of 2048; 320 and 1088 for
+    Inception-ResNet-v2, which has 1536 features.
     """
 
     def __init__(self, config: StNetConfig, num_classes: int) -> None:
         super().__init__()
-        self.trunk = ResNet(config.depth, in_channels=3 * config.frames)
-        _, res3, res4, res5 = self.trunk.stage_channels
-        self.temporal1 = TemporalModelling(res3)
-        self.temporal2 = TemporalModelling(res4)
-        self.xception = TemporalXception(res5)
+        self.trunk = cast("ResNet | InceptionResNetV2", trunk(config.trunk_name).build(3 * config.frames))
+        *_, third, second, last = self.trunk.stage_channels
+        self.temporal1 = TemporalModelling(third)
+        self.temporal2 = TemporalModelling(second)
+        self.xception = TemporalXception(last)
         self.fc = nn.Linear(XCEPTION_CHANNELS, num_classes)
         self._initialise()
 
     def forward(self, clip_BTNCHW: Tensor) -> Tensor:
         num_segments = clip_BTNCHW.shape[1]
-        trunk = self.trunk
-        x = trunk.stem(clip_BTNCHW.flatten(0, 1).flatten(1, 2))
-        x = self.temporal1(trunk.layer2(trunk.layer1(x)), num_segments)
-        x = self.temporal2(trunk.layer3(x), num_segments)
-        feature_BTD = trunk.avgpool(trunk.layer4(x)).flatten(1).unflatten(0, (-1, num_segments))
+        *early, third, second, last = self.trunk.stages
+        x = self.trunk.stem(clip_BTNCHW.flatten(0, 1).flatten(1, 2))
+        for stage in early:
+            x = stage(x)
+        x = self.temporal1(third(x), num_segments)
+        x = self.temporal2(second(x), num_segments)
+        feature_BTD = self.trunk.avgpool(last(x)).flatten(1).unflatten(0, (-1, num_segments))
         logits_BK: Tensor = self.fc(self.xception(feature_BTD.transpose(1, 2)).amax(2))
         return logits_BK
 
@@ -125,6 +143,8 @@ class StNet(nn.Module):
         for name, module in self.named_modules():
             if name.startswith("trunk.") and isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Conv1d | nn.Conv2d) and module.bias is not None:
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
@@ -148,85 +168,28 @@ def inputs(config: StNetConfig) -> InputSpec:
         modality="rgb",
         train=view(config.segments, config.crop),
         test=view(config.test_segments, config.short_side if config.test_crop is None else config.test_crop),
-        norm=IMAGENET,
+        norm=trunk(config.trunk_name).norm,
         augment=Augment(crop="random"),
     )
 
 
 def pretrained(config: StNetConfig) -> Pretrained:
-    """The ResNet's ImageNet weights, batch-norm statistics included; the temporal blocks and fc start anew.
+    """The trunk's ImageNet weights, batch-norm statistics included; the temporal blocks and fc start anew.
 
-    conv1 is the mean over RGB of the ImageNet kernel, divided by N and repeated for all 3N channels: a super-image of
-    equal grey frames gives what ImageNet's conv1 gives for one (`load_pretrain_params`).
+    The first convolution is the mean over RGB of the ImageNet kernel, divided by N and repeated for all 3N channels: a
+    super-image of equal grey frames gives what ImageNet's gives for one (`load_pretrain_params`).
     """
-    spec = trunk(f"resnet{config.depth}")
+    spec = trunk(config.trunk_name)
+    stem = "conv1.weight" if config.trunk == "resnet" else f"{InceptionResNetV2.stem_conv}.weight"
 
     def adapt(state: StateDict) -> StateDict:
-        conv1 = state["conv1.weight"].mean(1, keepdim=True) / config.frames
+        kernel = state[stem].mean(1, keepdim=True) / config.frames
         adapted = {f"trunk.{name}": tensor for name, tensor in state.items()}
-        return {**adapted, "trunk.conv1.weight": conv1.repeat(1, 3 * config.frames, 1, 1)}
+        return {**adapted, f"trunk.{stem}": kernel.repeat(1, 3 * config.frames, 1, 1)}
 
     return Pretrained(
-        name=f"resnet{config.depth}-imagenet", weights=spec.weights["imagenet"], layouts=spec.layouts, adapt=adapt
+        name=f"{config.trunk_name}-imagenet", weights=spec.weights["imagenet"], layouts=spec.layouts, adapt=adapt
     )
-
-
-XCEPTION = {
-    "xception_bn": "bn_in",
-    "xception_att_conv": "depthwise1",
-    "xception_att_2": "pointwise1",
-    "xception_bndw": "bn",
-    "xception_att1": "depthwise2",
-    "xception_att1_2": "pointwise2",
-    "xception_dw": "shortcut",
-    "xception_bn2": "bn_out",
-}
-"""Layers of the temporal Xception block: the original's names and ours."""
-
-
-def paddle_layout(checkpoint: StateDict) -> StateDict:
-    """The released STNET weights: fluid's variables by their names; conv3d_K and batch_norm_K count from the input on.
-
-    Raises:
-        CheckpointError: it holds other tensors, or lacks some beside the trunk's.
-    """
-    places = {
-        layer: f"temporal{place + 1}.{ours}"
-        for kind, ours in (("conv3d", "conv"), ("batch_norm", "bn"))
-        for layer, place in fluid.number_in_order(list(checkpoint), kind).items()
-        if place < 2
-    }
-
-    def rename(name: str) -> str | None:
-        if fluid.is_leftover(name):
-            return ""
-        if ours := fluid.resnet_name(name):
-            return f"trunk.{ours}"
-        layer, _, part = name.rpartition(".")
-        ours = places.get(layer) or (f"xception.{XCEPTION[layer]}" if layer in XCEPTION else None)
-        parts = fluid.NUMBERED_BATCH_NORM if re.search(r"\bbn", ours or "") else fluid.DENSE
-        return f"{ours}.{parts[part]}" if ours and part in parts else fluid.classifier_name(name)
-
-    converted = convert(checkpoint, layout="paddle", rename=rename, required=_required())
-    # Its temporal convolutions are 3D on [B, C, T, H, W] and 2D on [B, D, T, 1], one dimension more than ours.
-    flat = {
-        name: tensor.squeeze(-1) if name.startswith(("temporal", "xception")) and tensor.dim() >= 4 else tensor
-        for name, tensor in converted.items()
-    }
-    return fluid.transpose_classifier(flat)
-
-
-def _required() -> dict[str, str]:
-    required = {"trunk.conv1.weight": "conv1_weights", "fc.weight": "fc_0.w_0", "fc.bias": "fc_0.b_0"}
-    for layer, ours in XCEPTION.items():
-        parts = fluid.NUMBERED_BATCH_NORM if ours.startswith("bn") else fluid.DENSE
-        required.update({f"xception.{ours}.{part}": f"{layer}.{suffix}" for suffix, part in parts.items()})
-    for block in ("temporal1", "temporal2"):
-        required.update({f"{block}.conv.{part}": f"conv3d_*.{suffix}" for suffix, part in fluid.DENSE.items()})
-        required.update(
-            {f"{block}.bn.{part}": f"batch_norm_*.{suffix}" for suffix, part in fluid.NUMBERED_BATCH_NORM.items()}
-        )
-    return required
 
 
 MODEL = ModelSpec(
@@ -236,7 +199,8 @@ MODEL = ModelSpec(
     # configs/stnet.yaml: batch 128 on 8 GPUs, x0.1 at 1/3 and 2/3 of 60 epochs, L2 on every parameter.
     recipe=TrainRecipe(epochs=60, batch_size=128, micro_batch=16, lr=0.01, weight_decay=1e-4, milestones=(20, 40)),
     pretrained=pretrained,
-    layouts={"paddle": paddle_layout},
+    weights=stnet_layouts.WEIGHTS,
+    layouts={"paddle": stnet_layouts.paddle(lambda found: StNet(StNetConfig(**found), 1))},
     tiny=StNetConfig(depth=18, segments=2, frames=2, test_segments=3, short_side=40, crop=32),
     summary="super-images of neighbouring frames through a ResNet with temporal convolutions between its stages",
     paper="He et al., StNet: Local and Global Spatial-Temporal Modeling for Action Recognition, AAAI 2019",

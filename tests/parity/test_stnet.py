@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vtk_cli.errors import CheckpointError
+from vtk_models import stnet_layouts
 from vtk_models.stnet import MODEL, StNetConfig
 
 CASE = "stnet50_t4n2_64_c10_eval"
@@ -46,14 +47,43 @@ def test_the_optimizers_variables_are_dropped(case, leftover):
     assert MODEL.layouts["paddle"]({**case.weights, leftover: case.weights["fc_0.b_0"]}).keys() == plain.keys()
 
 
-@pytest.mark.parametrize("lost", ["conv3d_1.b_0", "batch_norm_24.w_2", "xception_att1_2.w_0", "fc_0.w_0"])
+@pytest.mark.parametrize(
+    "lost", ["conv3d_1.b_0", "batch_norm_24.w_2", "xception_att1_2.w_0", "fc_0.w_0", "bn4c_branch2b_mean"]
+)
 def test_a_lost_tensor_is_named(case, lost):
     checkpoint = {name: array for name, array in case.weights.items() if name != lost}
-    layer, part = lost.rsplit(".", 1)
-    named = f"{layer.rstrip('0123456789')}*.{part}" if layer.startswith(("conv3d", "batch_norm")) else lost
     with pytest.raises(CheckpointError) as error:
         MODEL.layouts["paddle"](checkpoint)
-    assert f"missing: {named}" in str(error.value)
+    assert f"missing: {lost}." in str(error.value)
+
+
+def test_a_lost_temporal_block_is_named(case):
+    checkpoint = {name: array for name, array in case.weights.items() if not name.startswith("conv3d_")}
+    with pytest.raises(CheckpointError, match=r"missing: conv3d_\*\.w_0, conv3d_\*\.b_0"):
+        MODEL.layouts["paddle"](checkpoint)
+
+
+def test_the_configuration_is_read_off_the_tensors(case):
+    assert MODEL.layouts["paddle"].infer(case.weights) == {"depth": 50, "frames": 2}
+
+
+@pytest.mark.parametrize(("depth", "frames"), [(101, 5), (152, 3)])
+def test_deeper_files_are_read_by_their_own_names(depth, frames):
+    """ResNet-101 and 152 number the blocks of res4; automatic numbers differ with the depth."""
+    config = StNetConfig(depth=depth, frames=frames)
+    with torch.device("meta"):
+        ours = MODEL.build(config, 3).state_dict()
+    layers = stnet_layouts._layers(["conv3d_0.w_0", "conv3d_1.w_0", "batch_norm_30.w_0", "batch_norm_99.w_0"])
+    names = {
+        name: stnet_layouts._foreign_name(name, layers, {"depth": depth}) for name in ours if "num_batches" not in name
+    }
+    assert "res4b7_branch2b_weights" in names.values()
+    one_more = {name for name, t in ours.items() if name.startswith(("temporal", "xception")) and t.dim() >= 3}
+    file = {theirs: ours[name].unsqueeze(-1) if name in one_more else ours[name] for name, theirs in names.items()}
+    file["fc_0.w_0"] = file["fc_0.w_0"].t()
+    assert MODEL.layouts["paddle"].infer(file) == {"depth": depth, "frames": frames}
+    read = MODEL.layouts["paddle"](file)
+    assert {name: tensor.shape for name, tensor in read.items()} == {n: t.shape for n, t in ours.items()}
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(50, 33_158_864), (101, 52_150_992), (152, 67_794_640)])

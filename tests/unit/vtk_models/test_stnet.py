@@ -46,6 +46,43 @@ def test_an_unknown_depth_is_refused():
         StNetConfig(depth=42)
 
 
+def test_an_unknown_trunk_is_refused():
+    with pytest.raises(UsageError, match='resnet or inception_resnet_v2, found "resnet50"'):
+        StNetConfig(trunk="resnet50")
+
+
+def test_inception_resnet_v2_has_its_temporal_blocks_at_the_same_sizes():
+    """After an eighth and a sixteenth of the picture, as in ResNets; 25 segments at test."""
+    config = StNetConfig(trunk="inception_resnet_v2")
+    sides = {}
+    with torch.device("meta"):
+        model = StNet(config, 7).eval()
+        for name in ("temporal1", "temporal2"):
+            model.get_submodule(name).register_forward_pre_hook(
+                lambda _m, args, name=name: sides.update({name: args[0].shape})
+            )
+        assert model(torch.empty(2, 25, 5, 3, 299, 299)).shape == (2, 7)
+    assert sides == {"temporal1": (50, 320, 35, 35), "temporal2": (50, 1088, 17, 17)}
+    assert model.xception.pointwise1.weight.shape == (1024, 1536, 1)
+    assert model.trunk.conv2d_1a.conv.in_channels == 15
+    assert MODEL.inputs(config).norm.mean == (0.5, 0.5, 0.5)
+
+
+def test_inception_resnet_v2_sees_a_still_super_image_as_one_grey_picture():
+    config = StNetConfig(trunk="inception_resnet_v2", frames=2)
+    pretrained = MODEL.pretrained(config)
+    assert pretrained.name == "inception_resnet_v2-imagenet"
+    with torch.device("meta"):
+        image = trunk("inception_resnet_v2").build(3).state_dict()
+        model = StNet(config, 4)
+    image["conv2d_1a.conv.weight"] = torch.randn(32, 3, 3, 3)
+    adapted = pretrained.adapt(image)
+    kernel = adapted["trunk.conv2d_1a.conv.weight"]
+    assert kernel.shape == (32, 6, 3, 3)
+    torch.testing.assert_close(kernel.sum(1), image["conv2d_1a.conv.weight"].sum(1), rtol=1e-4, atol=1e-5)
+    assert {f"trunk.{name}" for name in image} == {n for n in model.state_dict() if n.startswith("trunk.")}
+
+
 def test_super_images_are_stacked_frame_by_frame():
     model = built(frames=3).eval()
     seen = []
