@@ -231,9 +231,9 @@ def test_starting_from_the_weights_of_another_run(vtk, trained, tmp_path):
 
 def test_frames_that_do_not_fit_the_model_are_refused_unless_the_files_are_asked_for(vtk, tmp_path):
     dataset = tiny.make(tmp_path).dataset
-    create_store(dataset.store("frames-64"), replace(tiny.FRAMES, short_side=64))
+    create_store(dataset.store("frames-16"), replace(tiny.FRAMES, short_side=16))
     code, _, err = vtk("train", "tsn", *TINY, root=tmp_path)
     assert code == 5
-    assert "reads rgb at short side 32 from a store; tiny has frames-64" in err
+    assert "reads rgb at short side 32 from a store; tiny has frames-16" in err
     assert "vtk extract tiny --short-side 32" in err
     assert vtk("train", "tsn", *TINY, "--set", "data.store=videos", root=tmp_path)[0] == 0

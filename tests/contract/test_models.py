@@ -1,16 +1,18 @@
 """Every installed model and trunk keeps the contract that plugin authors test theirs with."""
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from linear import Config, Linear, LinearOnFeatures, feature_inputs, inputs
 
 from vtk_cli import registry
-from vtk_cli.api.inputs import IMAGENET, Augment, InputSpec, View
 from vtk_cli.api.models import ModelSpec, TrunkSpec
 from vtk_cli.api.recipes import ParamGroup, TrainRecipe, one_group
-from vtk_cli.api.sampling import segments
-from vtk_cli.testing.models import ModelTests, TrunkTests
+from vtk_cli.testing.models import ModelTests
+from vtk_cli.testing.trunks import TrunkTests
 
 MODELS = registry.names("vtk.models")
 TRUNKS = registry.names("vtk.trunks")
@@ -29,75 +31,97 @@ class TestEveryTrunk(TrunkTests):
 
 
 def test_the_first_party_is_there():
-    assert {"stnet", "tsn"} <= set(MODELS)
-    assert {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "bninception"} <= set(TRUNKS)
+    assert set(MODELS) >= {
+        *("tsn", "tsm", "tin", "stnet", "nonlocal", "slowfast", "slowonly", "resnet3d", "r2plus1d"),
+        *("attention_lstm", "attention_cluster", "nextvlad"),
+    }
+    assert set(TRUNKS) >= {
+        *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        *("bninception", "inception_resnet_v2", "mobilenetv2"),
+    }
 
 
 # The contract itself: each of these models breaks one rule, and the rule's test must notice.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    crop: int = 8
-
-
-class MeanColour(torch.nn.Module):
-    def __init__(self, config, num_classes):
-        super().__init__()
-        self.fc = torch.nn.Linear(3, num_classes)
-
-    def forward(self, clip_BTNCHW):
-        return self.fc(clip_BTNCHW.mean((1, 2, 4, 5)))
-
-
-class SeesTheBatch(MeanColour):
-    def forward(self, clip_BTNCHW):
-        return super().forward(clip_BTNCHW - clip_BTNCHW.mean(0))
-
-
-class Draws(MeanColour):
-    def forward(self, clip_BTNCHW):
-        return super().forward(clip_BTNCHW) + torch.rand(())
-
-
-class Forgets(MeanColour):
-    def __init__(self, config, num_classes):
-        super().__init__(config, num_classes)
-        self.unused = torch.nn.Linear(1, 1)
-
-
-class Explodes(MeanColour):
-    def forward(self, clip_BTNCHW):
-        return super().forward(clip_BTNCHW) / 0
-
-
-def inputs(config):
-    view = View(segments=3, frames=2, short_side=config.crop, crop=config.crop, sampler=segments)
-    return InputSpec(modality="rgb", train=view, test=view, norm=IMAGENET, augment=Augment(crop="centre"))
 
 
 def good_model() -> ModelSpec:
     return ModelSpec(
         config=Config,
         inputs=inputs,
-        build=MeanColour,
+        build=Linear,
         recipe=TrainRecipe(epochs=1, batch_size=1, lr=1.0),
         tiny=Config(),
-        summary="the mean colour of a clip",
+        summary="a linear layer on all pixels",
     )
+
+
+class SeesTheBatch(Linear):
+    def forward(self, clip_BTNCHW):
+        return super().forward(clip_BTNCHW - clip_BTNCHW.mean(0))
+
+
+class Draws(Linear):
+    def forward(self, clip_BTNCHW):
+        return super().forward(clip_BTNCHW) + torch.rand(())
+
+
+class Forgets(Linear):
+    def __init__(self, config, num_classes):
+        super().__init__(config, num_classes)
+        self.unused = torch.nn.Linear(1, 1)
+
+
+class Explodes(Linear):
+    def forward(self, clip_BTNCHW):
+        return super().forward(clip_BTNCHW) / 0
+
+
+class Looks(Linear):
+    """Takes a decision by a value, which no trace can follow."""
+
+    def forward(self, clip_BTNCHW):
+        return super().forward(clip_BTNCHW) * (2 if clip_BTNCHW.mean() > 0 else 1)
+
+
+class MemoryBound(Linear):
+    """Computes a constant with numpy, which has no meta device."""
+
+    def __init__(self, config, num_classes):
+        super().__init__(config, num_classes)
+        self.fc.weight.data.copy_(torch.from_numpy(np.asarray(self.fc.weight.detach())))
+
+
+class Frozen(Linear):
+    def forward(self, clip_BTNCHW):
+        return super().forward(clip_BTNCHW) * 1e-6
+
+
+class ReadsPadding(LinearOnFeatures):
+    def forward(self, feature_BFD, mask_BF):
+        return self.fc(self.hidden(feature_BFD.mean(1)))
+
+
+RAISED = defaultdict(
+    lambda: AssertionError,
+    # What torch itself raises says more than an assertion would.
+    test_export_gives_the_same_logits=Exception,
+    test_builds_without_memory=TypeError,
+    test_classifier_is_named=(AssertionError, AttributeError),
+)
 
 
 def broken(spec, test):
     kit = ModelTests()
     kit.spec = spec
-    with pytest.raises(AssertionError):
+    with pytest.raises(RAISED[test]):
         getattr(kit, test)()
 
 
-def test_a_good_model_passes_the_kit_without_pytest():
+@pytest.mark.parametrize("changes", [{}, {"build": LinearOnFeatures, "inputs": feature_inputs}])
+def test_a_good_model_passes_the_kit_without_pytest(changes):
     kit = ModelTests()
-    kit.spec = good_model()
-    assert len(kit.names()) >= 15
+    kit.spec = replace(good_model(), **changes)
+    assert len(kit.names()) >= 20
     for name in kit.names():
         assert getattr(kit, name)() is None
 
@@ -110,8 +134,14 @@ def test_a_good_model_passes_the_kit_without_pytest():
         ({"build": Explodes}, "test_every_trainable_parameter_gets_a_finite_gradient"),
         ({"build": Explodes}, "test_bf16_autocast"),
         ({"build": Draws}, "test_evaluation_repeats_to_the_bit"),
-        ({"build": lambda config, classes: MeanColour(config, 7)}, "test_forward_gives_logits_for_both_views"),
-        ({"build": lambda config, classes: MeanColour(config, 2)}, "test_number_of_classes_and_of_videos_may_be_one"),
+        ({"build": Looks}, "test_export_gives_the_same_logits"),
+        ({"build": MemoryBound}, "test_builds_without_memory"),
+        ({"build": Frozen}, "test_overfits_eight_clips"),
+        ({"classifier": "no_such_layer"}, "test_classifier_is_named"),
+        ({"classifier": "flatten"}, "test_classifier_is_named"),
+        ({"build": ReadsPadding, "inputs": feature_inputs}, "test_padding_does_not_matter"),
+        ({"build": lambda config, classes: Linear(config, 7)}, "test_forward_gives_logits_for_both_views"),
+        ({"build": lambda config, classes: Linear(config, 2)}, "test_number_of_classes_and_of_videos_may_be_one"),
         ({"layouts": {"lenient": dict}}, "test_layouts_refuse_what_is_not_theirs"),
         ({"tiny": None}, "test_spec_says_what_it_is"),
         ({"summary": ""}, "test_spec_says_what_it_is"),
@@ -123,7 +153,7 @@ def test_the_kit_notices_a_broken_model(changes, test):
 
 def test_the_kit_notices_weights_that_ignore_the_seed():
     def build(config, num_classes):
-        model = MeanColour(config, num_classes)
+        model = Linear(config, num_classes)
         torch.nn.init.zeros_(model.fc.weight)
         torch.nn.init.zeros_(model.fc.bias)
         return model

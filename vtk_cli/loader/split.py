@@ -138,7 +138,8 @@ def open_source(
     if options.store != "auto":
         return _named_store(dataset, options.store, wanted, view.short_side)
     metas = _metas(dataset)
-    fitting = [name for name, meta in metas.items() if (meta.modality, meta.short_side) == (wanted, view.short_side)]
+    sides = {name: meta.short_side for name, meta in metas.items() if _fits(meta, wanted, view.short_side)}
+    fitting = [name for name, side in sides.items() if side == min(sides.values())]
     name = choose_store(dataset.name, fitting, prefer)
     if name is not None:
         return StoreSource(name, StoreReader(dataset.store(name)))
@@ -154,11 +155,11 @@ def _named_store(dataset: DatasetDir, name: str, modality: str, short_side: int)
             f"Make one: {_command(dataset.name, modality, short_side)}."
         )
     reader = StoreReader(dataset.store(name))
-    found = (reader.meta.modality, reader.meta.short_side)
-    if found != (modality, short_side):
+    if not _fits(reader.meta, modality, short_side):
         raise StoreError(
             f"The model reads {modality} at short side {short_side}, the store {name} of {dataset.name} holds "
-            f"{found[0]} at short side {found[1]}. Make the right one: {_command(dataset.name, modality, short_side)}."
+            f"{reader.meta.modality} at short side {reader.meta.short_side}. Make the right one: "
+            f"{_command(dataset.name, modality, short_side)}."
         )
     return StoreSource(name, reader)
 
@@ -169,6 +170,13 @@ def _metas(dataset: DatasetDir) -> dict[str, StoreMeta]:
         if name.startswith(("frames-", "flow-", "warped-")):
             metas[name] = StoreReader(dataset.store(name)).meta
     return metas
+
+
+def _fits(meta: StoreMeta, modality: str, short_side: int) -> bool:
+    """Larger pictures are brought to size when they are read; flow cannot be, as its values are lengths in pixels."""
+    if meta.modality != modality:
+        return False
+    return meta.short_side == short_side or (modality == "rgb" and meta.short_side > short_side)
 
 
 def _none_fits(dataset: DatasetDir, metas: dict[str, StoreMeta], modality: str, short_side: int) -> str:

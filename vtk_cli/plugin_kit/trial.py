@@ -28,7 +28,7 @@ EXPECTED = {
 
 CONTRACTS = {
     "vtk.models": "vtk_cli.testing.models:ModelTests",
-    "vtk.trunks": "vtk_cli.testing.models:TrunkTests",
+    "vtk.trunks": "vtk_cli.testing.trunks:TrunkTests",
     "vtk.flow": "vtk_cli.testing.flow:FlowTests",
 }
 """Contracts that need nothing but the plugin's object; the others take files and run in their author's pytest."""

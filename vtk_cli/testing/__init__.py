@@ -12,12 +12,13 @@ from typing import Any
 _HOMES = {
     "DatasetTests": "datasets",
     "DecoderTests": "decoders",
+    "FeatureLoaderTests": "loaders",
     "FlowTests": "flow",
     "LoaderTests": "loaders",
     "MetricTests": "metrics",
     "ModelTests": "models",
     "StoreTests": "stores",
-    "TrunkTests": "models",
+    "TrunkTests": "trunks",
 }
 
 

@@ -85,6 +85,22 @@ def test_a_store_of_another_size_is_named(own):
         open_source(own.dataset, FLOW, replace(OPTIONS, store="flow-farneback-48"), training=True)
 
 
+def test_larger_frames_are_read_where_there_are_none_of_the_size(own):
+    """The smallest of those that are large enough; a store of the size itself comes first."""
+    small = tiny.extract(own, replace(tiny.FRAMES, short_side=16))
+    larger = tiny.extract(own, replace(tiny.FRAMES, short_side=48))
+    tiny.extract(own, replace(tiny.FRAMES, short_side=64))
+    source = open_source(own.dataset, RGB, OPTIONS, training=True)
+    assert source.name == larger
+    named = open_split(own.dataset, "val", RGB, replace(OPTIONS, store=larger), training=False)
+    clip = next(iter(make_loader(named, RGB, OPTIONS, training=False, batch_size=1, seed=0).epoch(0))).clip_BVTNCHW
+    assert clip.shape[-2:] == (tiny.SIDE, tiny.SIDE)
+    exact = tiny.extract(own)
+    assert open_source(own.dataset, RGB, OPTIONS, training=True).name == exact
+    with pytest.raises(StoreError, match="holds rgb at short side 16"):
+        open_source(own.dataset, RGB, replace(OPTIONS, store=small), training=True)
+
+
 def test_several_fitting_stores_want_a_name_unless_the_run_knows(own):
     names = [tiny.extract(own, replace(tiny.FLOW, method=method), ids=[]) for method in ("farneback", "dis")]
     with pytest.raises(UsageError, match=r"2 stores of tiny fit.*--set data\.store="):
