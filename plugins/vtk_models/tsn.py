@@ -6,10 +6,9 @@ snippets' scores, taken before the softmax.
     clip_BTNCHW -> x_(BT)(NC)HW -> trunk -> feature_(BT)D -> dropout -> fc -> logits_BTK -> consensus -> logits_BK
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import Literal, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +16,19 @@ from torch import Tensor, nn
 from vtk_cli.api.inputs import CHANNELS, Augment, InputSpec, Modality, Norm, View
 from vtk_cli.api.models import ModelSpec, Pretrained, StateDict, trunk
 from vtk_cli.api.recipes import ParamGroup, TrainRecipe
-from vtk_cli.api.sampling import segments
+from vtk_cli.api.sampling import (
+    Sampler,
+    dense_tsm,
+    segments,
+    segments_caffe,
+    segments_mmaction2,
+    segments_paddle,
+)
 from vtk_cli.errors import UsageError
-from vtk_models import fluid
-from vtk_models.layouts import convert
-
-FRAMES: dict[Modality, int] = {"rgb": 1, "rgbdiff": 5, "flow": 5, "warped": 5}
-"""Pictures per snippet that reach the trunk (tsn-pytorch main.py, `data_length`)."""
-
-FLOW = frozenset({"flow", "warped"})
+from vtk_models.groups import POLICIES, Policy, frozen_norms, paddle_groups, policy_groups
+from vtk_models.segment_layouts import FRAMES
+from vtk_models.tsn_layouts import layouts
+from vtk_models.tsn_weights import WEIGHTS
 
 DROPOUT = {"rgb": 0.8, "rgbdiff": 0.8, "flow": 0.7, "warped": 0.7}
 """ECCV 2016 section 4.1."""
@@ -33,130 +36,177 @@ DROPOUT = {"rgb": 0.8, "rgbdiff": 0.8, "flow": 0.7, "warped": 0.7}
 SCALES = {"rgb": (1.0, 0.875, 0.75, 0.66), "rgbdiff": (1.0, 0.875, 0.75)}
 """Of the multi-scale crop (tsn-pytorch models.py, `get_augmentation`); flow has RGB difference's."""
 
-_FROZEN = (nn.BatchNorm2d, nn.SyncBatchNorm)
+Crops = Literal[1, 3, 5, 10]
+
+Consensus = Literal["average", "max", "weighted"]
+
+Sampling = Literal["segments", "dense", "mmaction2", "caffe", "paddle"]
+SAMPLERS: dict[Sampling, Sampler] = {
+    "segments": segments,
+    "dense": dense_tsm,
+    "mmaction2": segments_mmaction2,
+    "caffe": segments_caffe,
+    "paddle": segments_paddle,
+}
+
+KNOWN: dict[str, Collection[str]] = {
+    "modality": FRAMES,
+    "sampling": SAMPLERS,
+    "consensus": get_args(Consensus),
+    "policy": POLICIES,
+}
+"""What the fields of a configuration may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TSNConfig:
     trunk: str = "resnet50"
-    """Any trunk: resnet18 ... resnet152, bninception (the papers'), or one that a plugin brings."""
+    """Any trunk: resnet18 ... resnet152, bninception (the papers'), mobilenetv2, or one that a plugin brings."""
     modality: Modality = "rgb"
     segments: int = 3
-    test_segments: int = 25
+    """T in training."""
+    test_segments: int | None = 25
+    """T in testing; None is as many as in training."""
+    sampling: Sampling = "segments"
+    """`segments` (tsn-pytorch, MIT), `dense` (MIT: over 64 frames), `mmaction2`, `caffe` or `paddle`, which also brings
+    Paddle's pictures of 4:3."""
     short_side: int = 256
     crop: int = 224
-    test_crops: Literal[1, 3, 5, 10] = 10
+    test_crop: int | None = None
+    """None is `crop`; 256 of a short side of 256 is what MIT calls full resolution."""
+    test_clips: int = 1
+    """Temporal views; 10 for MIT's dense testing, 2 for its `--twice_sample`."""
+    test_crops: Crops = 10
+    average: Literal["logits", "probabilities"] = "logits"
+    """Over the views of one video; MMAction2 averages probabilities."""
     dropout: float | None = None
     """Before the classifier; None is the paper's 0.8, for flow 0.7."""
     partial_bn: bool = False
     """Freeze all batch norms but the first. For fine-tuning on small datasets from ImageNet; never from scratch."""
-    consensus: Literal["average", "max"] = "average"
-    """Over the segments' scores; the paper compares both and keeps the average."""
+    consensus: Consensus = "average"
+    """Over the segments' scores. `max` is taken class by class; `weighted` learns a weight for each segment (TPAMI
+    section 3.3), so that training and testing see the same number of segments; it starts as the average."""
+    policy: Policy = "tsn"
+    """Parameter groups: `tsn` (tsn-pytorch's), `fc_lr5` (TSM's code: the classifier five times as fast), `paddle`."""
 
     def __post_init__(self) -> None:
-        if self.modality not in FRAMES:
-            raise UsageError(f'TSN knows the modalities {", ".join(FRAMES)}, found "{self.modality}".')
-        if self.consensus not in ("average", "max"):
-            raise UsageError(f'TSN knows the consensus average and max, found "{self.consensus}".')
+        for name, known in KNOWN.items():
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f'{name} is one of {", ".join(known)}, found "{getattr(self, name)}". Name one of them'
+                    f"{'; TSN.segment_logits gives each segment its own scores' if name == 'consensus' else ''}."
+                )
+        if self.consensus == "weighted" and self.segments != self.segments_of_a_test:
+            raise UsageError(
+                f"A weighted consensus has one weight per segment, found segments={self.segments} and "
+                f"test_segments={self.test_segments}. Give both the same number."
+            )
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UsageError(f"A dropout lies in [0, 1), found {self.dropout}.")
+            raise UsageError(f"A dropout lies in [0, 1), found {self.dropout}. Choose one in between.")
+
+    @property
+    def segments_of_a_test(self) -> int:
+        return self.segments if self.test_segments is None else self.test_segments
 
 
 class TSN(nn.Module):
     """forward(clip_BTNCHW) -> logits_BK; any number of segments, RGB difference with N = 6 pictures."""
+
+    eager: tuple[str, ...] = ()
+    """Parameters that Paddle's policy sets apart."""
 
     def __init__(self, config: TSNConfig, num_classes: int) -> None:
         super().__init__()
         self.modality = config.modality
         self.consensus = config.consensus
         self.partial_bn = config.partial_bn
-        spec = trunk(config.trunk)
-        self.trunk = spec.build(FRAMES[config.modality] * CHANNELS[config.modality])
-        self.stem_conv = "trunk." + cast("str", self.trunk.stem_conv)
+        self.policy = config.policy
+        self.trunk = trunk(config.trunk).build(FRAMES[config.modality] * CHANNELS[config.modality])
         self.dropout = nn.Dropout(DROPOUT[config.modality] if config.dropout is None else config.dropout)
         self.fc = nn.Linear(cast("int", self.trunk.num_features), num_classes)
+        if config.consensus == "weighted":
+            self.weight_T = nn.Parameter(torch.full((config.segments,), 1 / config.segments))
         nn.init.normal_(self.fc.weight, std=0.001)
         nn.init.zeros_(self.fc.bias)
-        for norm in self._frozen_norms():
-            norm.requires_grad_(requires_grad=False)
+        self._freeze()
 
     def forward(self, clip_BTNCHW: Tensor) -> Tensor:
+        logits_BTK = self.segment_logits(clip_BTNCHW)
+        if self.consensus == "max":
+            return logits_BTK.amax(1)
+        if self.consensus == "weighted":
+            return (logits_BTK * self.weight_T[:, None]).sum(1)
+        return logits_BTK.mean(1)
+
+    def segment_logits(self, clip_BTNCHW: Tensor) -> Tensor:
+        """logits_BTK before the consensus: what each segment alone speaks for (tsn-pytorch's consensus `identity`)."""
         if self.modality == "rgbdiff":
             clip_BTNCHW = clip_BTNCHW.diff(dim=2)
-        num_segments = clip_BTNCHW.shape[1]
-        feature_ND: Tensor = self.trunk(clip_BTNCHW.flatten(0, 1).flatten(1, 2))
-        logits_BTK = self.fc(self.dropout(feature_ND)).unflatten(0, (-1, num_segments))
-        logits_BK: Tensor = logits_BTK.amax(1) if self.consensus == "max" else logits_BTK.mean(1)
-        return logits_BK
+        videos, num_segments = clip_BTNCHW.shape[:2]
+        feature_ND = self.features(clip_BTNCHW.flatten(0, 1).flatten(1, 2), num_segments)
+        logits_BTK: Tensor = self.fc(self.dropout(feature_ND)).unflatten(0, (videos, -1))
+        return logits_BTK
+
+    def features(self, x_NCHW: Tensor, num_segments: int) -> Tensor:  # noqa: ARG002  networks that mix segments need it
+        """feature_ND of B x T snippets, segments fastest."""
+        feature_ND: Tensor = self.trunk(x_NCHW)
+        return feature_ND
 
     def train(self, mode: bool = True) -> Self:
         """As every module's, except that frozen batch norms keep their running statistics."""
         super().train(mode)
-        for norm in self._frozen_norms():
-            norm.eval()
+        if self.partial_bn:
+            for norm in frozen_norms(self):
+                norm.eval()
         return self
 
-    def _frozen_norms(self) -> Sequence[nn.Module]:
-        if not self.partial_bn:
-            return []
-        return [module for module in self.trunk.modules() if isinstance(module, _FROZEN)][1:]
+    def _freeze(self) -> None:
+        """With partial batch normalisation, all batch norms but the first stay as they are; for the end of __init__."""
+        if self.partial_bn:
+            for norm in frozen_norms(self):
+                norm.requires_grad_(requires_grad=False)
 
 
 def param_groups(module: nn.Module) -> list[ParamGroup]:
-    """tsn-pytorch's `get_optim_policies`: biases learn twice as fast and do not decay, nor do batch norms.
+    """The groups of the module's `policy`, see vtk_models.groups.
 
-    The first convolution of a flow network, made from an RGB one, learns five times as fast. Frozen parameters are in
-    no group; a trunk's parameters that belong to no convolution or linear layer go with the batch norms.
+    Raises:
+        UsageError: it is no TSN.
     """
     if not isinstance(module, TSN):
-        raise UsageError(f"TSN's parameter groups are for a TSN, found {type(module).__name__}.")
-    first = 5.0 if module.modality in FLOW else 1.0
-    groups: dict[str, list[str]] = {
-        name: [] for name in ("first_conv_weight", "first_conv_bias", "weight", "bias", "norm")
-    }
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            owner, _, kind = name.rpartition(".")
-            if not isinstance(module.get_submodule(owner), nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-                kind = "norm"
-            elif owner == module.stem_conv:
-                kind = f"first_conv_{kind}"
-            groups[kind].append(name)
-    lr_mult = {"first_conv_weight": first, "first_conv_bias": 2 * first, "bias": 2.0}
-    return [
-        ParamGroup(
-            name=kind,
-            params=tuple(names),
-            lr_mult=lr_mult.get(kind, 1.0),
-            decay_mult=1.0 if kind.endswith("weight") else 0.0,
-        )
-        for kind, names in groups.items()
-        if names
-    ]
+        raise UsageError(f"TSN's parameter groups are for a TSN, found {type(module).__name__}. Pass the model itself.")
+    if module.policy == "paddle":
+        return paddle_groups(module, module.eager)
+    return policy_groups(module, module.modality, fc_lr5=module.policy == "fc_lr5")
 
 
 def inputs(config: TSNConfig) -> InputSpec:
-    frames = FRAMES[config.modality]
+    paddle = config.sampling == "paddle"
+
+    def view(num_segments: int, crop: int, clips: int, crops: Crops) -> View:
+        return View(
+            segments=num_segments,
+            frames=FRAMES[config.modality],
+            short_side=config.short_side,
+            aspect="4:3" if paddle else "keep",
+            crop=crop,
+            clips=clips,
+            crops=crops,
+            average=config.average,
+            sampler=SAMPLERS[config.sampling],
+        )
+
     return InputSpec(
         modality=config.modality,
-        train=View(
-            segments=config.segments,
-            frames=frames,
-            short_side=config.short_side,
-            crop=config.crop,
-            sampler=segments,
-        ),
-        test=View(
-            segments=config.test_segments,
-            frames=frames,
-            short_side=config.short_side,
-            crop=config.crop,
-            crops=config.test_crops,
-            sampler=segments,
-        ),
+        train=view(config.segments, config.crop, 1, 1),
+        test=view(config.segments_of_a_test, config.test_crop or config.crop, config.test_clips, config.test_crops),
         norm=norm(config.modality, trunk(config.trunk).norm),
-        augment=Augment(crop="multiscale", scales=SCALES.get(config.modality, SCALES["rgbdiff"])),
+        augment=Augment(crop="random") if paddle else multiscale(config.modality),
     )
+
+
+def multiscale(modality: Modality) -> Augment:
+    return Augment(crop="multiscale", scales=SCALES.get(modality, SCALES["rgbdiff"]))
 
 
 def norm(modality: Modality, rgb: Norm) -> Norm:
@@ -177,16 +227,16 @@ def norm(modality: Modality, rgb: Norm) -> Norm:
     return Norm(mean=(centre, centre), std=(std, std))
 
 
-def pretrained(config: TSNConfig) -> Pretrained | None:
+def imagenet(trunk_name: str, modality: Modality) -> Pretrained | None:
     """The trunk's ImageNet weights, if it has any; a first convolution of another modality gets the mean over RGB."""
-    spec = trunk(config.trunk)
+    spec = trunk(trunk_name)
     if "imagenet" not in spec.weights:
         return None
-    channels = FRAMES[config.modality] * CHANNELS[config.modality]
+    channels = FRAMES[modality] * CHANNELS[modality]
 
     def adapt(state: StateDict) -> StateDict:
         adapted = {f"trunk.{name}": tensor for name, tensor in state.items()}
-        if config.modality != "rgb":
+        if modality != "rgb":
             # tsn-pytorch models.py `_construct_flow_model` and `_construct_diff_model`: repeated, not rescaled.
             with torch.device("meta"):
                 stem = cast("str", spec.build(3).stem_conv) + ".weight"
@@ -194,62 +244,8 @@ def pretrained(config: TSNConfig) -> Pretrained | None:
         return adapted
 
     return Pretrained(
-        name=f"{config.trunk}-imagenet", weights=spec.weights["imagenet"], layouts=spec.layouts, adapt=adapt
+        name=f"{trunk_name}-imagenet", weights=spec.weights["imagenet"], layouts=spec.layouts, adapt=adapt
     )
-
-
-def tsn_pytorch_layout(checkpoint: StateDict) -> StateDict:
-    """tsn-pytorch's and X-Temporal's files: `base_model.` and `new_fc`, or `base_model.fc` where dropout was 0.
-
-    Raises:
-        CheckpointError: it holds other tensors, or no classifier.
-    """
-
-    def rename(name: str) -> str | None:
-        name = re.sub(r"^(new_fc|base_model\.fc)\.", "fc.", name)
-        if name in ("fc.weight", "fc.bias"):
-            return name
-        return f"trunk.{name.removeprefix('base_model.')}" if name.startswith("base_model.") else None
-
-    required = {"fc.weight": "new_fc.weight", "fc.bias": "new_fc.bias"}
-    return convert(checkpoint, layout="tsn-pytorch", rename=rename, required=required)
-
-
-def mmaction2_layout(checkpoint: StateDict) -> StateDict:
-    """MMAction2's Recognizer2D with a ResNet: ConvModules of a `conv` and a `bn`.
-
-    Raises:
-        CheckpointError: it holds other tensors, or no classifier.
-    """
-
-    def rename(name: str) -> str | None:
-        if name.startswith("cls_head.fc_cls."):
-            return name.replace("cls_head.fc_cls", "fc")
-        if not name.startswith("backbone."):
-            return None
-        name = name.replace("backbone.", "trunk.", 1)
-        name = name.replace(".downsample.conv.", ".downsample.0.").replace(".downsample.bn.", ".downsample.1.")
-        return re.sub(r"\.conv(\d)\.bn\.", r".bn\1.", re.sub(r"\.conv(\d)\.conv\.", r".conv\1.", name))
-
-    required = {"fc.weight": "cls_head.fc_cls.weight", "fc.bias": "cls_head.fc_cls.bias"}
-    return convert(checkpoint, layout="mmaction2", rename=rename, required=required)
-
-
-def paddle_layout(checkpoint: StateDict) -> StateDict:
-    """Paddle's TSN. It averages features and classifies once, which a linear classifier cannot tell from ours.
-
-    Raises:
-        CheckpointError: it holds other tensors, or no classifier.
-    """
-
-    def rename(name: str) -> str | None:
-        if fluid.is_leftover(name):
-            return ""
-        ours = fluid.resnet_name(name)
-        return f"trunk.{ours}" if ours else fluid.classifier_name(name)
-
-    required = {"fc.weight": "fc_0.w_0", "fc.bias": "fc_0.b_0"}
-    return fluid.transpose_classifier(convert(checkpoint, layout="paddle", rename=rename, required=required))
 
 
 MODEL = ModelSpec(
@@ -266,13 +262,9 @@ MODEL = ModelSpec(
         clip_norm=20.0,
         param_groups=param_groups,
     ),
-    pretrained=pretrained,
-    layouts={
-        "tsn-pytorch": tsn_pytorch_layout,
-        "x-temporal": tsn_pytorch_layout,
-        "mmaction2": mmaction2_layout,
-        "paddle": paddle_layout,
-    },
+    pretrained=lambda config: imagenet(config.trunk, config.modality),
+    weights=WEIGHTS,
+    layouts=layouts(lambda found: TSN(TSNConfig(**found), 1)),
     tiny=TSNConfig(
         trunk="resnet18", segments=2, test_segments=3, test_crops=1, short_side=32, crop=32, partial_bn=False
     ),

@@ -30,6 +30,9 @@ MIXED = {
 }
 """Output channels of each branch's convolutions (tsn-pytorch bn_inception.yaml); 0 where 3c and 4e have no branch."""
 
+BLOCKS = ("1", "2", *MIXED)
+"""What runs one after the other: the halves of the stem, each with its pool, and the mixed blocks."""
+
 MAX_POOLED = frozenset({"5b"})
 """Mixed blocks whose pool branch takes the maximum; the others take the average."""
 
@@ -52,11 +55,21 @@ class BNInception(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return feature_BD, the average over the last map (the original's 7x7 pool at 224 x 224)."""
-        x = _halve(self._run("conv1_7x7_s2", x_BCHW))
-        x = _halve(self._run("conv2_3x3", self._run("conv2_3x3_reduce", x)))
-        for block in MIXED:
-            x = self._run_block(block, x)
-        feature_BD: Tensor = self.global_pool(x).flatten(1)
+        x = x_BCHW
+        for block in BLOCKS:
+            x = self.run_block(block, x)
+        return self.pool(x)
+
+    def run_block(self, block: str, x: Tensor) -> Tensor:
+        """One of BLOCKS, for models that put something between them."""
+        if block == "1":
+            return _halve(self._run("conv1_7x7_s2", x))
+        if block == "2":
+            return _halve(self._run("conv2_3x3", self._run("conv2_3x3_reduce", x)))
+        return self._run_mixed(block, x)
+
+    def pool(self, x_BDhw: Tensor) -> Tensor:
+        feature_BD: Tensor = self.global_pool(x_BDhw).flatten(1)
         return feature_BD
 
     def _add(self, name: str, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
@@ -82,7 +95,7 @@ class BNInception(nn.Module):
         out: Tensor = self.get_submodule(f"{name}_bn")(self.get_submodule(name)(x))
         return functional.relu(out, inplace=True)
 
-    def _run_block(self, block: str, x: Tensor) -> Tensor:
+    def _run_mixed(self, block: str, x: Tensor) -> Tensor:
         name = f"inception_{block}"
         three = self._run(f"{name}_3x3", self._run(f"{name}_3x3_reduce", x))
         double = self._run(f"{name}_double_3x3_1", self._run(f"{name}_double_3x3_reduce", x))

@@ -1,5 +1,6 @@
 """ResNet 18, 34, 50, 101 and 152 without classifier; names and arithmetic as torchvision's."""
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 """Residual blocks per stage, by depth (He et al. 2015, table 1)."""
 
 STAGE_WIDTHS = (64, 128, 256, 512)
+
+Mix = Callable[[Tensor], Tensor]
+"""What a video model does to the input of a block's residual branch, its shortcut left alone: a shift along time."""
 
 
 class BasicBlock(nn.Module):
@@ -28,9 +32,9 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = _shortcut(in_channels, width, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mix: Mix | None = None) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
-        out = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = functional.relu(self.bn1(self.conv1(x if mix is None else mix(x))), inplace=True)
         out = self.bn2(self.conv2(out))
         out += identity
         return functional.relu(out, inplace=True)
@@ -51,9 +55,9 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(width * self.expansion)
         self.downsample = _shortcut(in_channels, width * self.expansion, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mix: Mix | None = None) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
-        out = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = functional.relu(self.bn1(self.conv1(x if mix is None else mix(x))), inplace=True)
         out = functional.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(out))
         out += identity
@@ -86,6 +90,11 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self._initialise()
 
+    @property
+    def stages(self) -> tuple[nn.Sequential, ...]:
+        """layer1 to layer4, for models that run the blocks themselves."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
     def stem(self, x_BCHW: Tensor) -> Tensor:
         """Everything before layer1: x_BCHW -> x_B64hw at a quarter of the size."""
         out: Tensor = self.maxpool(functional.relu(self.bn1(self.conv1(x_BCHW)), inplace=True))
@@ -93,8 +102,13 @@ class ResNet(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return feature_BD, the average over the last map."""
-        x = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x_BCHW)))))
-        feature_BD: Tensor = self.avgpool(x).flatten(1)
+        x = self.stem(x_BCHW)
+        for stage in self.stages:
+            x = stage(x)
+        return self.pool(x)
+
+    def pool(self, x_BDhw: Tensor) -> Tensor:
+        feature_BD: Tensor = self.avgpool(x_BDhw).flatten(1)
         return feature_BD
 
     def _initialise(self) -> None:

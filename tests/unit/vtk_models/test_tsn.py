@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from vtk_cli.api import sampling
 from vtk_cli.api.inputs import IMAGENET, Norm
 from vtk_cli.api.models import trunk
 from vtk_cli.errors import CheckpointError, UsageError
@@ -87,6 +88,10 @@ def test_a_plugins_trunk_that_reads_minus_one_to_one_counts_as_unit_range():
         {"consensus": "median"},
         {"dropout": 1.0},
         {"dropout": -0.1},
+        {"sampling": "random"},
+        {"policy": "layers"},
+        {"consensus": "weighted"},
+        {"consensus": "identity"},
     ],
 )
 def test_wrong_settings_are_refused(changes):
@@ -139,6 +144,27 @@ def test_max_consensus_follows_the_best_segment_of_each_class():
     with torch.no_grad():
         each_TK = torch.stack([model(clip_BTNCHW[:, t : t + 1])[0] for t in range(4)])
         torch.testing.assert_close(model(clip_BTNCHW)[0], each_TK.amax(0), rtol=1e-4, atol=1e-6)
+
+
+def test_weighted_consensus_begins_as_the_average_and_learns_a_weight_per_segment():
+    model, plain = built(consensus="weighted", segments=3, test_segments=3).eval(), built().eval()
+    plain.load_state_dict({name: t for name, t in model.state_dict().items() if name != "weight_T"})
+    clip_BTNCHW = torch.randn(2, 3, 1, 3, 32, 32)
+    torch.testing.assert_close(model(clip_BTNCHW), plain(clip_BTNCHW), rtol=1e-4, atol=1e-6)
+    model.weight_T.data = torch.tensor([0.0, 2.0, 0.0])
+    torch.testing.assert_close(model(clip_BTNCHW), 2 * plain(clip_BTNCHW[:, 1:2]), rtol=1e-4, atol=1e-6)
+    model(clip_BTNCHW).sum().backward()
+    torch.testing.assert_close(model.weight_T.grad, model.segment_logits(clip_BTNCHW).sum((0, 2)))
+
+
+def test_segment_logits_are_what_each_segment_scores_alone():
+    model = built().eval()
+    clip_BTNCHW = torch.randn(2, 3, 1, 3, 32, 32)
+    with torch.no_grad():
+        logits_BTK = model.segment_logits(clip_BTNCHW)
+        assert logits_BTK.shape == (2, 3, 4)
+        for t in range(3):
+            torch.testing.assert_close(model(clip_BTNCHW[:, t : t + 1]), logits_BTK[:, t], rtol=1e-4, atol=1e-6)
 
 
 def test_gradient_of_the_classifier_by_hand():
@@ -333,12 +359,73 @@ def test_foreign_checkpoints_load(written, layout):
 @pytest.mark.parametrize(
     ("layout", "missing"),
     [
-        ("tsn-pytorch", "new_fc.weight, new_fc.bias"),
-        ("mmaction2", "cls_head.fc_cls.weight, cls_head.fc_cls.bias"),
-        ("paddle", "fc_0.w_0, fc_0.b_0"),
+        ("tsn-pytorch", "new_fc.weight, new_fc.bias, base_model.conv1.weight"),
+        ("mmaction2", "cls_head.fc_cls.weight, cls_head.fc_cls.bias, backbone.conv1.conv.weight"),
+        ("paddle", "fc_0.w_0, fc_0.b_0, conv1_weights"),
     ],
 )
 def test_a_wrong_layout_names_both_sides(layout, missing):
     with pytest.raises(CheckpointError) as error:
         MODEL.layouts[layout]({"state_dict": {"s1.pathway0_stem.conv.weight": torch.zeros(1)}})
     assert f"unexpected: s1.pathway0_stem.conv.weight; missing: {missing}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layout", "trunk"),
+    [
+        *(("tsn-pytorch", f"resnet{depth}") for depth in (18, 34, 50, 101, 152)),
+        *(("mmaction2", f"resnet{depth}") for depth in (18, 50, 101)),
+        ("tsn-pytorch", "bninception"),
+        ("tsn-pytorch", "mobilenetv2"),
+    ],
+)
+@pytest.mark.parametrize("modality", ["rgb", "flow", "rgbdiff"])
+def test_trunk_and_modality_are_seen_from_the_tensors(layout, trunk, modality):
+    with torch.device("meta"):
+        state = TSN(replace(TINY, trunk=trunk, modality=modality), 4).state_dict()
+    checkpoint = wrapped_as("mmaction2" if layout == "mmaction2" else "dropout", state)
+    found = MODEL.layouts[layout].infer(checkpoint)
+    assert (found["trunk"], found["modality"]) == (trunk, modality)
+    assert "dropout" not in found
+    assert MODEL.layouts[layout](checkpoint).keys() == state.keys()
+
+
+def test_no_dropout_is_seen_from_the_classifiers_name():
+    checkpoint = wrapped_as("no dropout", built().state_dict())
+    assert MODEL.layouts["tsn-pytorch"].infer(checkpoint)["dropout"] == 0
+
+
+def test_rows_of_old_batch_norms_become_vectors():
+    with torch.device("meta"):
+        state = TSN(replace(TINY, trunk="bninception"), 4).state_dict()
+    old = {name: t.unsqueeze(0) if "_bn." in name and t.dim() == 1 else t for name, t in state.items()}
+    read = MODEL.layouts["tsn-pytorch"](wrapped_as("dropout", old))
+    assert {name: t.shape for name, t in read.items()} == {name: t.shape for name, t in state.items()}
+
+
+def test_other_protocols_than_the_papers():
+    mit = MODEL.inputs(TSNConfig(sampling="dense", test_segments=8, test_clips=10, test_crops=3, test_crop=256)).test
+    assert (mit.sampler, mit.views, mit.crop) == (sampling.dense_tsm, 30, 256)
+    paddle = MODEL.inputs(TSNConfig(sampling="paddle"))
+    assert (paddle.test.aspect, paddle.augment.crop) == ("4:3", "random")
+    same = MODEL.inputs(TSNConfig(segments=5, test_segments=None, average="probabilities")).test
+    assert (same.segments, same.average) == (5, "probabilities")
+
+
+def test_policies():
+    with torch.device("meta"):
+        fast, paddle = (TSN(replace(TINY, policy=policy), 4) for policy in ("fc_lr5", "paddle"))
+    assert groups_of(fast)["lr5_weight"].params == ("fc.weight",)
+    assert groups_of(fast)["lr10_bias"].params == ("fc.bias",)
+    assert list(groups_of(paddle)) == ["all"]
+
+
+def test_every_published_file_has_a_configuration_that_can_be_built():
+    for name, weights in MODEL.weights.items():
+        config = TSNConfig(**weights.config)
+        with torch.device("meta"):
+            assert TSN(config, 4).fc.out_features == 4, name
+        assert MODEL.inputs(config).test.views >= 1
+        assert weights.layout in MODEL.layouts
+        assert weights.licence
+        assert weights.source

@@ -36,8 +36,8 @@ def test_pools_average_with_the_padding_and_take_the_maximum_in_5b(trunk):
         for block in ("5a", "5b")
     ]
     with torch.no_grad():
-        y = trunk._run_block("5a", x)
-        trunk._run_block("5b", y)
+        y = trunk.run_block("5a", x)
+        trunk.run_block("5b", y)
     for hook in hooks:
         hook.remove()
     corner = x[0, 0, :2, :2].sum() / 9  # four pixels and five zeros of padding
@@ -48,7 +48,7 @@ def test_pools_average_with_the_padding_and_take_the_maximum_in_5b(trunk):
 def test_reducing_blocks_carry_their_input_through_the_pool(trunk):
     x = torch.rand(1, 320, 28, 28)
     with torch.no_grad():
-        out = trunk._run_block("3c", x)
+        out = trunk.run_block("3c", x)
     assert out.shape == (1, 160 + 96 + 320, 14, 14)
     assert torch.equal(out[:, 256:], functional.max_pool2d(x, 3, 2, ceil_mode=True))
 
