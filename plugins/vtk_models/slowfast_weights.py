@@ -1,6 +1,7 @@
 """Published weights of SlowFast and SlowOnly, with the accuracies that their publishers state."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from vtk_cli.api.models import Weights
@@ -161,12 +162,15 @@ SLOWONLY_WEIGHTS: dict[str, Weights] = {
         74.84,
         91.41,
     ),
-    "mmaction2-imagenet-nl-8x8-r50": _mmaction2(
-        "slowonly/slowonly_r50-in1k-pre-nl-embedded-gaussian_8xb16-8x8x1-steplr-150e_kinetics400-rgb",
-        "20220901-df42dc84",  # also the name of the file without non-local blocks, so the digest of one at most
-        {**EIGHT, **MM_NON_LOCAL},
-        76.35,
-        92.18,
+    "mmaction2-imagenet-nl-8x8-r50": replace(
+        _mmaction2(
+            "slowonly/slowonly_r50-in1k-pre-nl-embedded-gaussian_8xb16-8x8x1-steplr-150e_kinetics400-rgb",
+            "20220901-df42dc84",
+            {**EIGHT, **MM_NON_LOCAL},
+            76.35,
+            92.18,
+        ),
+        sha256="",  # its name ends in the digest of the file without non-local blocks
     ),
     "mmaction2-imagenet-k700-4x16-r50": _mmaction2(
         "slowonly/slowonly_imagenet-pretrained-r50_8xb16-4x16x1-steplr-150e_kinetics700-rgb/"
