@@ -259,7 +259,7 @@ def test_wrong_names(vtk, place, words, code, says, damage):
     ([*TRAIN, "--checkpoint-every", "soon"], 2, "checkpoint"),
     (["train", "--resume", "latest", "--set", "train.lr=3"], 2, "lr"),
     ([*TEST, "--crops", "2"], 2, "1, 3, 5 or 10"),
-    ([*TEST, "--clips", "-3"], 2, "clips >= 1"),
+    ([*TEST, "--clips", "-3"], 2, "clips >= 0, found -3"),
     ([*TEST, "--segments", "0"], 2, "segments >= 1"),
     ([*TEST, "--clips", "1" + "0" * 12], 2, "clips up to"),
     ([*TEST, "--set", "train.lr=1"], 2, 'no section "train"'),
@@ -270,7 +270,7 @@ def test_wrong_names(vtk, place, words, code, says, damage):
     ([*PREDICT, "ws/tiny/videos", "--step", "1"], 2, "--window"),
     ([*PREDICT, "-"], 2, "needs a video"),
     (["weights", "import", "w.pth", "--layout", "zzz", "--model", "tsn"], 2, 'no layout "zzz"'),
-    (["weights", "import", "w.pth", "--layout", "tsn-pytorch"], 2, "--model"),
+    (["weights", "import", "w.pth", "--layout", "tsn-pytorch"], 5, "There is no file at w.pth"),
 )
 def test_wrong_values(vtk, place, words, code, says, damage):
     check(vtk, place, words, code, says, damage)

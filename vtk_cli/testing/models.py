@@ -37,7 +37,7 @@ VIDEO_LENGTHS = (1, 2, 7, 50, 301)
 IMPORT_SECONDS = 1.0
 """Of processor time that importing a plugin may take, torch not counted."""
 
-OVERFIT_STEPS = 100
+OVERFIT_STEPS = 300
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 _IMPORT = """

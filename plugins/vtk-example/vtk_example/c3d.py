@@ -91,6 +91,7 @@ MODEL = ModelSpec(
     config=C3DConfig,
     inputs=inputs,
     build=C3D,
+    classifier="classifier",
     recipe=TrainRecipe(
         epochs=30, batch_size=32, lr=0.02, weight_decay=5e-4, schedule="cosine", warmup_epochs=1, clip_norm=20.0
     ),
