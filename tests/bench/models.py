@@ -84,9 +84,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     config = spec.tiny if options.tiny else spec.config()
     inputs = spec.inputs(config)
     given = made_inputs(inputs, views_of(inputs)[0], 2)
-    before = peak_mib()
-    model = spec.build(config, CLIP_CLASSES)
     size = cost(spec, config)
+    before = peak_mib()
+    model = spec.build(config, size.classes)
     timed = {"forward": forward(model, given), "train": train(model, given)}
     seconds = {key: median(step, options.repeats) / len(given[0]) for key, step in timed.items()}
     found = {"parameters": size.parameters, "gmacs": size.train_gmacs, **seconds, "peak_mib": peak_mib() - before}
