@@ -23,6 +23,7 @@ from vtk_cli.api.sampling import (
     segments_caffe,
     segments_mmaction2,
     segments_paddle,
+    segments_validation,
 )
 from vtk_cli.errors import UsageError
 from vtk_models.groups import POLICIES, Policy, frozen_norms, paddle_groups, policy_groups
@@ -202,6 +203,7 @@ def inputs(config: TSNConfig) -> InputSpec:
         test=view(config.segments_of_a_test, config.test_crop or config.crop, config.test_clips, config.test_crops),
         norm=norm(config.modality, trunk(config.trunk).norm),
         augment=Augment(crop="random") if paddle else multiscale(config.modality),
+        validation=segments_validation if config.sampling == "segments" else None,
     )
 
 

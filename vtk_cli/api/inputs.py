@@ -183,6 +183,8 @@ class InputSpec:
     modality: Modality
     train: View
     test: View
+    validation: Sampler | None = None
+    """Without chance, for validation while training, where it differs from the training view's own."""
     norm: Norm
     augment: Augment
 

@@ -138,7 +138,8 @@ def validation_inputs(inputs: InputSpec | FeatureSpec) -> InputSpec | FeatureSpe
     """
     if isinstance(inputs, FeatureSpec):
         return inputs
-    return replace(inputs, test=replace(inputs.train, clips=1, crops=1, average="logits"))
+    sampler = inputs.validation or inputs.train.sampler
+    return replace(inputs, test=replace(inputs.train, clips=1, crops=1, average="logits", sampler=sampler))
 
 
 def validate(scorer: Scorer, batches: Iterator[Batch], recipe: TrainRecipe) -> dict[str, float]:

@@ -71,6 +71,7 @@ def _inputs(inputs: InputSpec | FeatureSpec) -> dict[str, Any]:
         "modality": inputs.modality,
         "train": _plain(inputs.train),
         "test": _plain(inputs.test),
+        "validation": None if inputs.validation is None else _named(inputs.validation),
         "norm": _plain(inputs.norm),
         "augment": _plain(inputs.augment),
     }
@@ -83,7 +84,13 @@ def _input_tables(inputs: Mapping[str, Any], starts_from: str | None) -> dict[st
             "input": [{"what": key, "value": str(inputs[key])} for key in ("frames", "sampler")],
         }
     train, test = inputs["train"], inputs["test"]
-    rest = {"modality": inputs["modality"], **inputs["norm"], **inputs["augment"], "starts from": starts_from}
+    rest = {
+        "modality": inputs["modality"],
+        "validation sampler": inputs["validation"] or train["sampler"],
+        **inputs["norm"],
+        **inputs["augment"],
+        "starts from": starts_from,
+    }
     return {
         "views": [{"view": key, "train": str(train[key]), "test": str(test[key])} for key in train],
         "input": [{"what": key, "value": str(value)} for key, value in rest.items()],

@@ -7,6 +7,7 @@ import toy
 
 from vtk_cli.api.datasets import VideoRow
 from vtk_cli.api.loaders import Clip
+from vtk_cli.api.sampling import segments_validation
 from vtk_cli.catalog import Catalog
 from vtk_cli.errors import DataError, UsageError
 from vtk_cli.evaluate.views import Scorer
@@ -89,6 +90,13 @@ def test_validation_sees_the_training_view_without_chance_and_once():
     seen = validation_inputs(inputs)
     assert (seen.test.segments, seen.test.views, seen.test.average) == (2, 1, "logits")
     assert seen.train == inputs.train
+    assert seen.test.sampler is inputs.train.sampler
+
+
+def test_validation_takes_the_sampler_that_the_model_names_for_it():
+    """TSN's gives frame 0 alone where a video has as many frames as segments."""
+    seen = validation_inputs(replace(toy.INPUTS, validation=segments_validation))
+    assert seen.test.sampler is segments_validation
 
 
 def test_validation_gives_the_loss_without_smoothing_and_the_metrics():
