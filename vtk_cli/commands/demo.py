@@ -37,6 +37,7 @@ SMALL = [
 ]
 SETTINGS = {
     "stnet": ["model.depth=18", "model.segments=3", "model.frames=5", "model.test_segments=3", *SMALL],
+    "tsm": ["model.trunk=resnet18", "model.segments=8", *SMALL],
     "tsn": ["model.trunk=resnet18", "model.dropout=0.5", "model.test_segments=7", "model.test_crops=1", *SMALL],
 }
 """Small networks, trained from random numbers in a minute or two; --set changes these, and is all for other models."""
