@@ -68,9 +68,10 @@ class NeXtVLADConfig:
     gating_reduction: int = 8
     """Bottleneck of the context gate; 16 in the submission."""
     dropout: float = 0.5
-    eigenvalues: Literal["youtube8m"] | None = "youtube8m"
-    """Undo the whitening of the first stream by the square roots of its PCA's eigenvalues. None (--set
-    model.eigenvalues=none) for features of one's own. They are stored with the weights, as the buffer `eigen_param`."""
+    eigenvalues: str | None = None
+    """Undo the whitening of the first stream by the square roots of its PCA's eigenvalues: a file of them (.npy or
+    text; YouTube-8M's is eigenvals.npy), or "weights": ones until weights are loaded, which hold them as the buffer
+    `eigen_param`. None: nothing is scaled, for features that are not whitened."""
     classifier: Literal["logistic", "moe"] = "logistic"
     """moe: a mixture of logistic experts for each class, as in the paper's code."""
     experts: int = 4
@@ -124,7 +125,7 @@ class NeXtVLAD(nn.Module):
         self.config = config
         self.sizes = [stream.size for stream in sequence.parse_streams(config.streams)]
         self.pads = config.dialect == "tensorflow"
-        scale = None if config.eigenvalues is None else torch.tensor(eigenvalue_scale(self.sizes[0]))
+        scale = None if config.eigenvalues is None else eigenvalue_scale(config.eigenvalues, self.sizes[0])
         self.register_buffer("eigen_param", scale)
         self.branches = nn.ModuleList(_aggregation(config, self.sizes) for _ in range(config.mixture))
         self.branch_logits_BNK: Tensor | None = None
@@ -313,7 +314,7 @@ def paddle_infer(checkpoint: StateDict) -> Mapping[str, Any]:
         "dialect": "paddle",
         "mixture": 1,
         "classifier": "logistic",
-        "eigenvalues": "youtube8m",
+        "eigenvalues": "weights",
         "clusters": clusters,
         "groups": shapes["video_cluster_weights"][1] // clusters,
         "expansion": expanded // size,

@@ -5,12 +5,10 @@ N networks of a mixture  M experts
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,19 +33,28 @@ def fan_in_normal_(weight: Tensor, fan_in: int, dialect: Dialect) -> None:
         nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
-def eigenvalue_scale(size: int) -> NDArray[np.float32]:
-    """sqrt(eigenvalue) + 1e-4 of the first `size` components of YouTube-8M's PCA.
+def eigenvalue_scale(source: str, size: int) -> Tensor:
+    """sqrt(eigenvalue) + 1e-4 of the first `size` components; ones for "weights", which bring their own.
 
     Raises:
-        UsageError: the PCA has fewer components here.
+        UsageError: the file cannot be read, or holds fewer numbers or others than eigenvalues.
     """
-    values = np.loadtxt(Path(__file__).with_name("youtube8m_eigenvalues.txt"), dtype=np.float64)
-    if size > len(values):
+    if source == "weights":
+        return torch.ones(size)
+    try:
+        values = np.load(source, allow_pickle=False) if source.endswith(".npy") else np.loadtxt(source)
+        found = np.asarray(values, dtype=np.float64).ravel()
+    except (OSError, ValueError) as error:
         raise UsageError(
-            f"YouTube-8M's first stream has at most {len(values)} components, found {size}. Set "
-            "model.eigenvalues=none for other features."
+            f'model.eigenvalues is a file of numbers (.npy, or text), "weights" or none, found "{source}": {error}. '
+            "Give the path of YouTube-8M's eigenvals.npy."
+        ) from error
+    if len(found) < size or not (found[:size] >= 0).all():
+        raise UsageError(
+            f"model.eigenvalues needs {size} numbers of 0 and above, found {len(found)} in {source}. "
+            "Give another file, or model.eigenvalues=none for features that are not whitened."
         )
-    return (np.sqrt(values[:size]) + 1e-4).astype(np.float32)
+    return torch.from_numpy((np.sqrt(found[:size]) + 1e-4).astype(np.float32))
 
 
 def batch_norm(size: int, dialect: Dialect) -> nn.BatchNorm1d:

@@ -12,7 +12,7 @@ from vtk_cli.errors import CheckpointError, UsageError
 from vtk_models.nextvlad import HALF_BIN, MODEL, NeXtVLADConfig, extra_loss, param_groups
 from vtk_models.nextvlad_blocks import FrameBatchNorm, MixtureOfExperts, eigenvalue_scale, fan_in_normal_
 
-PADDLE = dataclasses.replace(MODEL.tiny, hidden=8, gating_reduction=2, eigenvalues="youtube8m", dropout=0.0)
+PADDLE = dataclasses.replace(MODEL.tiny, hidden=8, gating_reduction=2, eigenvalues="weights", dropout=0.0)
 TENSORFLOW = dataclasses.replace(PADDLE, dialect="tensorflow")
 MIXTURE = dataclasses.replace(TENSORFLOW, mixture=3)
 EXPERTS = dataclasses.replace(TENSORFLOW, classifier="moe", experts=2)
@@ -47,10 +47,11 @@ def formulas(config, *, training):
     """The logits of ours and of the formulas; tensorflow's statistics are over more frames than the batch has."""
     config = dataclasses.replace(config, frames=8)
     model = checks.build(MODEL, config).double().train(training)
+    model.eigen_param.copy_(torch.linspace(3, 0.1, len(model.eigen_param)))  # as if loaded weights had brought them
     network = Network(model.state_dict(), dialect=config.dialect, training=training)
     feature, mask = checks.batch(MODEL.inputs(config), LENGTHS)
     feature = feature.double()
-    scale = eigenvalue_scale(model.sizes[0]).astype(np.float64)
+    scale = model.eigen_param.numpy().astype(np.float64)
     rgb, audio = [], []
     for video, length in zip(feature.numpy(), LENGTHS, strict=True):
         first_BF, second = video[:length, : model.sizes[0]], video[:length, model.sizes[0] :]
@@ -140,20 +141,24 @@ def test_one_frame_in_all_is_enough_for_statistics():
 
 
 def test_rgb_loses_its_half_bin_only_where_whitening_is_undone():
-    whitened, plain = (MODEL.inputs(NeXtVLADConfig(eigenvalues=value)) for value in ("youtube8m", None))
+    whitened, plain = (MODEL.inputs(NeXtVLADConfig(eigenvalues=value)) for value in ("weights", None))
     assert [stream.offset for stream in whitened.streams] == [-2, pytest.approx(-2 + 4 / 512)]
     assert [stream.offset for stream in plain.streams] == [pytest.approx(-2 + 4 / 512)] * 2
     assert (plain.frames, plain.size, plain.sampler) == (300, 1152, first)
     assert MODEL.build(dataclasses.replace(PADDLE, eigenvalues=None), 2).eigen_param is None
 
 
-def test_eigenvalues_are_youtube8ms():
-    scale = eigenvalue_scale(1024)
-    assert scale.dtype == np.float32
-    assert scale[:2].tolist() == pytest.approx([14.738506**0.5 + 1e-4, 8.340394**0.5 + 1e-4])
-    assert (np.diff(scale) <= 0).all()
-    with pytest.raises(UsageError, match=r"at most 1024 components, found 2048.*eigenvalues=none"):
-        MODEL.build(NeXtVLADConfig(streams=("rgb:2048",)), 2)
+@pytest.mark.parametrize("name", ["eigenvals.npy", "eigenvals.txt"])
+def test_eigenvalues_come_from_a_file(tmp_path, name):
+    path = tmp_path / name
+    values = np.linspace(14, 0, 20, dtype=np.float32)[:, None]  # a column, as YouTube-8M's file has it
+    np.save(path, values) if name.endswith(".npy") else np.savetxt(path, values)
+    scale = eigenvalue_scale(str(path), 12)
+    assert scale.tolist() == pytest.approx((np.sqrt(values[:12, 0]) + 1e-4).tolist())
+    with pytest.raises(UsageError, match="needs 21 numbers of 0 and above, found 20"):
+        eigenvalue_scale(str(path), 21)
+    with pytest.raises(UsageError, match=r'found ".*absent.npy"'):
+        eigenvalue_scale(str(tmp_path / "absent.npy"), 2)
 
 
 def test_only_the_classifier_decays():
