@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +170,10 @@ def _metas(request: Request) -> dict[str, StoreMeta]:
     metas = {FRAMES: common} if request.frames else {}
     if request.flow:
         config = flow_config(request.flow, request.flow_settings)
-        flow_spec(request.flow).build(config)
-        metas[FLOW] = replace(common, modality="flow", method=request.flow, parameters=asdict(config), bound=BOUND)
+        spec = flow_spec(request.flow)
+        spec.build(config)
+        parameters = dict(spec.recorded(config))
+        metas[FLOW] = replace(common, modality="flow", method=request.flow, parameters=parameters, bound=BOUND)
     return metas
 
 
