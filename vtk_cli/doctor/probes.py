@@ -73,20 +73,32 @@ def simplejpeg() -> str:
     return f"{_version('simplejpeg')}, wrote and read a JPEG"
 
 
+def tvl1() -> str:
+    import numpy as np
+
+    from vtk_cli.flow.tvl1 import TvL1Config
+    from vtk_cli.flow.tvl1_kernel import LIBRARY, KernelTvL1
+
+    if not LIBRARY.is_file():
+        raise NotInstalled("no compiled kernel: there was no C compiler when vtk was installed; torch runs instead")
+    y, x = np.mgrid[0:64, 0:64]
+    before, after = (np.rint(127 + 60 * np.sin((x - shift) / 5) * np.cos(y / 6)).astype(np.uint8) for shift in (0, 1))
+    method = KernelTvL1(TvL1Config())
+    moved = float(np.median(method(before, after)[0, 8:-8, 8:-8]))
+    if abs(moved - 1) > 0.2:
+        raise ValueError(f"a picture moved by 1 pixel should have flow 1, found {moved:.2f}")
+    return f"compiled kernel, {method.variant}, found the motion of a picture"
+
+
 def opencv() -> str:
     found: Any = _load("cv2")
     import numpy as np
 
-    if not hasattr(found, "optflow"):
-        raise ValueError(
-            f"OpenCV {found.__version__} has no optflow: this is opencv-python, TV-L1 needs the contrib package; "
-            "pip uninstall opencv-python opencv-python-headless, then install the one named here"
-        )
-    still = np.zeros((32, 32), np.uint8)
-    flow = found.optflow.DualTVL1OpticalFlow_create().calc(still, still, None)
-    if flow.shape != (32, 32, 2):
-        raise ValueError(f"flow of a 32x32 picture should have shape (32, 32, 2), found {flow.shape}")
-    return f"{found.__version__}, TV-L1 runs"
+    still = np.zeros((64, 64), np.uint8)
+    flow = found.DISOpticalFlow_create(found.DISOPTICAL_FLOW_PRESET_FAST).calc(still, still, None)
+    if flow.shape != (64, 64, 2):
+        raise ValueError(f"flow of a 64x64 picture should have shape (64, 64, 2), found {flow.shape}")
+    return f"{found.__version__}, DIS runs"
 
 
 def pil() -> str:
@@ -148,7 +160,7 @@ def python() -> str:
 PROBES: dict[str, Callable[[], str]] = {
     probe.__name__: probe
     for probe in (
-        python, torch, av, lmdb, simplejpeg, opencv, pil, ffmpeg, dali, torchvision, timm, ray, torchcodec,
+        python, torch, av, lmdb, simplejpeg, tvl1, opencv, pil, ffmpeg, dali, torchvision, timm, ray, torchcodec,
     )
 }  # fmt: skip
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 INSTALL = 'pip install "vtk-cli[opencv]"'
 
 
-def require(method: str, submodule: str = "") -> Any:
+def require(method: str) -> Any:
     """The module cv2, held to one thread: vtk computes as many clips at once as there are cores.
 
     Raises:
-        PluginError: OpenCV, or the contributed module that holds the method, is not installed.
+        PluginError: OpenCV is not installed.
     """
     try:
         import cv2
@@ -23,12 +23,6 @@ def require(method: str, submodule: str = "") -> Any:
         raise PluginError(
             f"The flow method {method} needs OpenCV, which does not import ({error}). Run: {INSTALL}"
         ) from error
-    if submodule and not hasattr(cv2, submodule):
-        raise PluginError(
-            f"The flow method {method} needs OpenCV's contributed modules (cv2.{submodule}), found OpenCV "
-            f"{cv2.__version__} without them. Remove it (pip uninstall opencv-python opencv-python-headless) and run: "
-            f"{INSTALL}"
-        )
     cv2.setNumThreads(1)
     return cv2
 

@@ -1,25 +1,25 @@
-"""TV-L1, the flow of TSN and most two-stream work, by OpenCV's contributed DualTVL1OpticalFlow.
+"""TV-L1, the flow of TSN and most two-stream work, by vtk's own engines: compiled for CPUs, torch for GPUs.
 
 Zach, Pock, Bischof: A Duality Based Approach for Realtime TV-L1 Optical Flow (2007), section 3; the numerical scheme
-and the names of its parameters: Sanchez, Meinhardt-Llopis, Facciolo: TV-L1 Optical Flow Estimation (IPOL 2013).
-The defaults are OpenCV's (modules/optflow/src/tvl1flow.cpp); dense_flow and denseflow use them unchanged.
+and the names of its parameters: Sanchez, Meinhardt-Llopis, Facciolo: TV-L1 Optical Flow Estimation (IPOL 2013). Scheme
+and defaults are those of OpenCV's DualTVL1OpticalFlow, which dense_flow and denseflow use unchanged.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from vtk_cli.api.flow import FlowMethod, FlowSpec
 from vtk_cli.errors import UsageError
-from vtk_cli.flow.opencv import calculate, check_above, require
+from vtk_cli.flow.opencv import check_above
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+_HOW = frozenset({"engine", "device", "batch"})
+"""Where and how fast flow is computed, not what it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TvL1Config:
-    """Parameters of DualTVL1OpticalFlow, with OpenCV's defaults."""
+    """Parameters of TV-L1, with OpenCV's defaults."""
 
     tau: float = 0.25
     """Time step of the dual variable; at most 0.25 converges for certain."""
@@ -41,43 +41,71 @@ class TvL1Config:
     """Medians per warp."""
     median: Literal[1, 3, 5] = 5
     """Side of the median filter in pixels; 1 is none."""
+    engine: Literal["auto", "kernel", "torch"] = "auto"
+    """kernel: compiled, on the CPU. torch: any device. auto: kernel on the CPU where it was built, else torch."""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N; a GPU wants torch and a batch."""
+    batch: int = 32
+    """Pairs that torch computes at once; the kernel takes one after the other."""
 
     def __post_init__(self) -> None:
-        check_above("tvl1", self, least=1, names=("scales", "warps", "inner_iterations", "outer_iterations"))
+        counts = ("scales", "warps", "inner_iterations", "outer_iterations", "batch")
+        check_above("tvl1", self, least=1, names=counts)
         check_above("tvl1", self, least=0, names=("tau", "lambda_", "theta", "scale_step", "epsilon"), strictly=True)
         if self.scale_step >= 1:
             raise UsageError(f"flow.scale_step should be below 1, found {self.scale_step}. Use 0.8.")
+        if self.engine == "kernel" and self.device != "cpu":
+            raise UsageError(
+                f"flow.engine=kernel runs on the CPU, found flow.device={self.device}. Use flow.engine=torch there."
+            )
 
 
-class TvL1:
-    """OpenCV's solver; it keeps its buffers, so one object serves one process."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastTvL1Config(TvL1Config):
+    """Parameters that give up little accuracy for speed; docs/flow.md has the measurements."""
 
-    def __init__(self, config: TvL1Config) -> None:
-        """Make a solver; raises PluginError when OpenCV's contributed modules are not installed."""
-        self._solver = require("tvl1", "optflow").optflow.DualTVL1OpticalFlow_create(
-            tau=config.tau,
-            lambda_=config.lambda_,
-            theta=config.theta,
-            nscales=config.scales,
-            warps=config.warps,
-            epsilon=config.epsilon,
-            innnerIterations=config.inner_iterations,  # OpenCV's spelling
-            outerIterations=config.outer_iterations,
-            scaleStep=config.scale_step,
-            medianFiltering=config.median,
-        )
+    scales: int = 3
+    scale_step: float = 0.5
+    warps: int = 3
+    epsilon: float = 0.02
 
-    def __call__(self, previous_HW: "NDArray[np.uint8]", following_HW: "NDArray[np.uint8]") -> "NDArray[np.float32]":
-        return calculate("tvl1", lambda a, b: self._solver.calc(a, b, None), previous_HW, following_HW)
+
+def engine_of(config: TvL1Config) -> str:
+    """The engine that a configuration means on this machine: kernel or torch."""
+    from vtk_cli.flow.tvl1_kernel import absence
+
+    if config.engine != "auto":
+        return config.engine
+    return "kernel" if config.device == "cpu" and not absence() else "torch"
 
 
 def _build(config: TvL1Config) -> FlowMethod:
-    return TvL1(config)
+    if engine_of(config) == "kernel":
+        from vtk_cli.flow.tvl1_kernel import KernelTvL1
 
+        return KernelTvL1(config)
+    from vtk_cli.flow.tvl1_torch import TorchTvL1
+
+    return TorchTvL1(config, config.device, config.batch)
+
+
+def _recorded(config: TvL1Config) -> Mapping[str, Any]:
+    return {name: value for name, value in asdict(config).items() if name not in _HOW}
+
+
+_PAPER = "Zach, Pock, Bischof: A Duality Based Approach for Realtime TV-L1 Optical Flow, DAGM 2007"
 
 FLOW = FlowSpec(
     config=TvL1Config,
     build=_build,
-    summary="TV-L1 by OpenCV: TSN's flow; sharp edges, 1 to 3 s per 340x256 pair.",
-    paper="Zach, Pock, Bischof: A Duality Based Approach for Realtime TV-L1 Optical Flow, DAGM 2007",
+    recorded=_recorded,
+    summary="TV-L1 as OpenCV's: TSN's flow, sharp edges; compiled for CPUs, torch for GPUs.",
+    paper=_PAPER,
+)
+FAST = FlowSpec(
+    config=FastTvL1Config,
+    build=_build,
+    recorded=_recorded,
+    summary="TV-L1 with fewer, coarser scales and a looser end: four times as fast, nearly as exact.",
+    paper=_PAPER,
 )

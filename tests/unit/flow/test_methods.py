@@ -5,27 +5,13 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from flow_pairs import grey_png, read_flo
 
 from vtk_cli import registry
 from vtk_cli.config import resolve
 from vtk_cli.errors import PluginError, UsageError, VideoError
-from vtk_cli.flow import dis, farneback, opencv, tvl1
+from vtk_cli.flow import dis, farneback, opencv
 from vtk_cli.testing.flow import waves
-
-REFERENCES = [
-    "kinetics_R6llTwEh07w_00150",
-    "ucf101_v_BaseballPitch_g01_c01_00060",
-    "ucf101_v_SoccerJuggling_g23_c01_00100",
-]
-
-
-@pytest.mark.parametrize("name", REFERENCES[1:])
-def test_tvl1_defaults_are_opencvs(shared, name):
-    """The whole 320x240 pairs, about 1 s each; the slow 340x256 one adds nothing but time."""
-    reference = np.load(shared / "data" / "flow" / "tvl1_ref" / f"{name}.npz")
-    flow_2HW = tvl1.FLOW.build(tvl1.TvL1Config())(reference["gray0"], reference["gray1"])
-    expected = np.moveaxis(reference["flow"], 2, 0)
-    assert np.abs(flow_2HW - expected).mean() < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -38,52 +24,14 @@ def test_tvl1_defaults_are_opencvs(shared, name):
     ],
 )
 def test_error_against_ground_truth_is_the_references(shared, pair, column, spec):
-    """TV-L1 takes 20 s on these pairs; it is held to OpenCV's own output above."""
     folder = shared / "data" / "flow"
-    before, after = (_grey_png(folder / f"{pair}_img{n}.png") for n in (0, 1))
-    truth = _read_flo(folder / f"{pair}_gt.flo")
+    before, after = (grey_png(folder / f"{pair}_img{n}.png") for n in (0, 1))
+    truth = read_flo(folder / f"{pair}_gt.flo")
     flow_2HW = spec.FLOW.build(spec.FLOW.config())(before, after)
     error = np.hypot(*(flow_2HW - truth)).mean()
     with (folder / "aepe_reference.csv").open() as file:
         expected = next(float(row[column]) for row in csv.DictReader(file) if row["pair"] == pair)
     assert error == pytest.approx(expected, abs=0.002)
-
-
-def test_every_parameter_of_tvl1_reaches_opencv():
-    solver = tvl1.TvL1(
-        tvl1.TvL1Config(
-            tau=0.2,
-            lambda_=0.1,
-            theta=0.25,
-            scales=3,
-            scale_step=0.7,
-            warps=2,
-            epsilon=0.02,
-            inner_iterations=11,
-            outer_iterations=4,
-            median=3,
-        )
-    )._solver
-    found = [
-        solver.getTau(),
-        solver.getLambda(),
-        solver.getTheta(),
-        solver.getScalesNumber(),
-        solver.getScaleStep(),
-        solver.getWarpingsNumber(),
-        solver.getEpsilon(),
-        solver.getInnerIterations(),
-        solver.getOuterIterations(),
-        solver.getMedianFiltering(),
-    ]
-    assert found == [0.2, 0.1, 0.25, 3, 0.7, 2, 0.02, 11, 4, 3]
-
-
-def test_defaults_are_those_of_an_opencv_object():
-    mine, theirs = tvl1.TvL1(tvl1.TvL1Config())._solver, cv2.optflow.DualTVL1OpticalFlow_create()
-    getters = [name for name in dir(theirs) if name.startswith("get") and name != "getDefaultName"]
-    assert len(getters) > 9
-    assert [getattr(mine, name)() for name in getters] == [getattr(theirs, name)() for name in getters]
 
 
 def test_presets_of_dis_differ():
@@ -121,14 +69,8 @@ def test_wrong_parameters_are_named(name, assignment, message):
 
 def test_without_opencv_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(PluginError, match=r'tvl1 needs OpenCV.*pip install "vtk-cli\[opencv\]"'):
-        tvl1.FLOW.build(tvl1.TvL1Config())
-
-
-def test_without_contributed_modules_the_right_package_is_named(monkeypatch):
-    monkeypatch.delattr(cv2, "optflow")
-    with pytest.raises(PluginError, match=r"contributed modules.*pip uninstall opencv-python"):
-        tvl1.FLOW.build(tvl1.TvL1Config())
+    with pytest.raises(PluginError, match=r'dis needs OpenCV.*pip install "vtk-cli\[opencv\]"'):
+        dis.FLOW.build(dis.DisConfig())
 
 
 def test_naming_the_methods_imports_no_opencv():
@@ -139,14 +81,3 @@ def test_naming_the_methods_imports_no_opencv():
 def test_one_thread_is_used():
     opencv.require("dis")
     assert cv2.getNumThreads() == 1
-
-
-def _grey_png(path):
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2GRAY)
-
-
-def _read_flo(path):
-    """Middlebury: float 202021.25, width, height (int32), then (u, v) row by row."""
-    data = path.read_bytes()
-    width, height = np.frombuffer(data, np.int32, 2, 4)
-    return np.moveaxis(np.frombuffer(data, np.float32, offset=12).reshape(height, width, 2), 2, 0)
