@@ -7,6 +7,9 @@ The ways take turns, so that a machine that grows slower does so for all of them
 the ratio to OpenCV, and the mean distance to OpenCV's flow in pixels. Pairs: of --video, else the real ones of the
 shared data, else made ones. Not a test: run it on a quiet machine.
 
+--bound: nanoseconds per pixel and iteration of the kernel's inner loop, against the bound of arithmetic: what this core
+reaches in the same minute on multiply-adds that need no memory (a product of matrices).
+
 """
 
 import argparse
@@ -87,6 +90,35 @@ def seconds(found: Mapping[str, Way], pair: Pair, repeats: int) -> dict[str, flo
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
+FLOPS = 65
+"""Of one pixel in one iteration, counted in csrc/tvl1_kernels.c: 27 for the flow, 38 for its four duals; a fused
+multiply-add counts two, a minimum, a square root and a reciprocal's estimate one."""
+
+
+def bound(repeats: int) -> None:
+    """Print the speed of iterations alone, 600 at full size and none that ends early, and of a matrix product."""
+    iterations, (height, width) = 600, (256, 340)
+    config = TvL1Config(scales=1, warps=1, median=1, epsilon=1e-9, inner_iterations=iterations, outer_iterations=1)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, height, width), dtype=np.uint8)
+    square = np.random.default_rng(0).random((1024, 1024), dtype=np.float32)
+    square @ square
+    print(
+        "\n| variant | ns per pixel and iteration | GFLOP/s | matrix product, GFLOP/s | share |\n|---|---|---|---|---|"
+    )
+    for variant in VARIANTS[:2]:
+        solver = KernelTvL1(config, variant)
+        ours, products = [], []
+        for _ in range(repeats):
+            started = time.process_time()
+            solver(*pictures)
+            ours.append((time.process_time() - started) / (iterations * height * width))
+            started = time.process_time()
+            square @ square
+            products.append((time.process_time() - started) / (2 * 1024**3))
+        ns, peak = 1e9 * statistics.median(ours), 1e-9 / statistics.median(products)
+        print(f"| {variant} | {ns:.2f} | {FLOPS / ns:.1f} | {peak:.1f} | {FLOPS / ns / peak:.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
@@ -94,8 +126,12 @@ def main() -> None:
     parser.add_argument("--frame", type=int, default=30)
     parser.add_argument("--short-side", type=int, default=256)
     parser.add_argument("--torch", action="store_true", help="also the torch engine, which is slow on a CPU")
+    parser.add_argument("--bound", action="store_true", help="only the inner loop, against the bound of arithmetic")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
+    if arguments.bound:
+        bound(arguments.repeats)
+        return
     found = ways(with_torch=arguments.torch)
     for name, pair in pairs_of(arguments).items():
         height, width = pair[0].shape
