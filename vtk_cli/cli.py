@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "Find damaged, missing and duplicate clips and damaged stores.",
     "train": "Train a model.",
     "test": "Test a trained model by its paper's protocol.",
+    "fuse": "Fuse the scores of several runs.",
     "predict": "Name the actions in videos.",
     "report": "Write a run's HTML report.",
     "runs": "List, show and compare runs.",

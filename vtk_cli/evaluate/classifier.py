@@ -203,6 +203,11 @@ def weights_file(run_or_weights: str | Path, workspace: Workspace, weights: str)
         return Path(weights)
     best, last = (run.checkpoints / f"{name}.safetensors" for name in ("best", "last"))
     path = best if weights == "best" and best.is_file() else last  # a run without validation has no best
+    if not path.is_file() and not run.config.exists() and not run.checkpoints.exists():
+        raise CheckpointError(
+            f"The run {run.name} should have a model, found only scores: `vtk fuse` made it of other runs. Name one of "
+            "those; `vtk runs` lists them."
+        )
     if not path.is_file():
         raise CheckpointError(
             f"The run {run.name} has no checkpoint yet in {run.checkpoints}. Go on: `vtk train --resume {run.name}`."

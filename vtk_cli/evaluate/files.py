@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +17,13 @@ from vtk_cli.api.loaders import Clip, FrameSource
 from vtk_cli.api.video import Cut, Decoder, DecodeReport
 from vtk_cli.config import overlay
 from vtk_cli.errors import PluginError, UsageError, VideoError
+from vtk_cli.flow.motion import Motion
 from vtk_cli.flow.quantize import decode_flow, encode_flow, grey, quantize
+from vtk_cli.flow.warp import WarpConfig, taken_apart
 from vtk_cli.loader.source import VideoSource, own_file
+from vtk_cli.store.meta import PAIRS
+
+ConfigT = TypeVar("ConfigT")
 
 SUFFIXES = frozenset(
     {".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts", ".m2ts"}
@@ -48,7 +53,7 @@ def open_files(inputs: InputSpec, stores: Mapping[str, Any], decoder: str = "pya
     )
     if inputs.modality in ("rgb", "rgbdiff"):
         return videos
-    if inputs.modality != "flow" or not meta.get("method"):
+    if inputs.modality not in PAIRS or not meta.get("method"):
         raise UsageError(
             f"The model reads {inputs.modality}, and its weights do not say how to compute that from a file. Make a "
             "dataset of the videos with `vtk index`, extract what the model reads, and use `vtk test`."
@@ -57,13 +62,15 @@ def open_files(inputs: InputSpec, stores: Mapping[str, Any], decoder: str = "pya
 
 
 class FlowSource:
-    """Flow computed from a file's pictures by the method, parameters, bound and quality of the training store."""
+    """Flow computed from a file's pictures as the training store's was, warped or not."""
 
     def __init__(self, videos: VideoSource, meta: Mapping[str, Any]) -> None:
         self._videos = videos
         self._bound = float(meta["bound"])
-        self._quality = int(meta["quality"])
-        self._method = build_flow(meta["method"], meta.get("parameters", {}))
+        self._quality, self._codec = int(meta["quality"]), meta.get("codec", "jpeg")
+        parameters, of_warp = taken_apart(meta.get("parameters", {}))
+        warp = _overlaid("warp", WarpConfig(), of_warp) if meta.get("modality") == "warped" else None
+        self._motion = Motion(build_flow(meta["method"], parameters), warp)
 
     def num_frames(self, clip: Clip) -> int:
         """Pairs of neighbouring pictures."""
@@ -80,8 +87,8 @@ class FlowSource:
         return [self._pair(greys[index], greys[index + 1]) for index in indices]
 
     def _pair(self, previous_HW: Any, following_HW: Any) -> Tensor:
-        flow_2HW = self._method(np.ascontiguousarray(previous_HW), np.ascontiguousarray(following_HW))
-        stored = encode_flow(quantize(flow_2HW, self._bound), self._quality)
+        flow_K2HW = self._motion(np.ascontiguousarray(previous_HW), np.ascontiguousarray(following_HW))
+        stored = encode_flow(quantize(flow_K2HW[-1], self._bound), self._quality, self._codec)
         return torch.from_numpy(decode_flow(stored))
 
     def close(self) -> None:
@@ -100,8 +107,11 @@ def build_flow(name: str, parameters: Mapping[str, Any]) -> FlowMethod:
         raise PluginError(
             f'The flow method "{name}" should be a FlowSpec, found {type(spec).__name__}. Ask its author.'
         )
-    config = overlay("flow", spec.config(), {f"flow.{key}": (value, "run.json") for key, value in parameters.items()})
-    return spec.build(config)
+    return spec.build(_overlaid("flow", spec.config(), parameters))
+
+
+def _overlaid(section: str, defaults: ConfigT, parameters: Mapping[str, Any]) -> ConfigT:
+    return overlay(section, defaults, {f"{section}.{key}": (value, "run.json") for key, value in parameters.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The scores of every video of a split, and the numbers computed from them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,27 +46,37 @@ def score(
     return Scores(tuple(ids), torch.cat(scores).numpy(), torch.cat(labels).long().numpy())
 
 
-def metrics(scores: Scores) -> dict[str, float]:
+def metrics(scores: Scores, specs: Mapping[str, MetricSpec] | None = None) -> dict[str, float]:
     """Every installed metric that goes with the labels, by name; see the metrics for what is raised.
+
+    `specs`: what `installed_metrics` gave, where many scores are measured.
+    """
+    found = installed_metrics(several_labels=scores.labels.ndim == 2) if specs is None else specs
+    return {name: spec.compute(scores.scores_BK, scores.labels) for name, spec in found.items()}
+
+
+def installed_metrics(*, several_labels: bool) -> dict[str, MetricSpec]:
+    """The metrics for one label per video, or for several.
 
     A metric of a third party that does not load is left out with a warning: it must not cost a test's other numbers.
     """
-    kind = "multi" if scores.labels.ndim == 2 else "single"
+    kind = "multi" if several_labels else "single"
     found = {}
     for name in registry.names("vtk.metrics"):
         try:
-            spec = _metric(name)
+            spec = load_metric(name)
         except PluginError as error:
             if registry.find("vtk.metrics", name).first_party:
                 raise
             console.warn(str(error))
             continue
         if spec.labels == kind:
-            found[name] = spec.compute(scores.scores_BK, scores.labels)
+            found[name] = spec
     return found
 
 
-def _metric(name: str) -> MetricSpec:
+def load_metric(name: str) -> MetricSpec:
+    """An installed metric; raises PluginError when it does not load or is none."""
     spec = registry.load("vtk.metrics", name)
     if not isinstance(spec, MetricSpec):
         raise PluginError(f'The metric "{name}" should be a MetricSpec, found {type(spec).__name__}. Ask its author.')

@@ -1,20 +1,14 @@
-"""`vtk test`: a run on a split, by its paper's protocol or other views; the scores and what they come to, on disk.
+"""`vtk test`: a run on a split, by its paper's protocol or other views.
 
-scores/<split>.npz                ids, scores_BK, labels (of another dataset: scores/<dataset>-<split>.npz)
-scores/<split>.json               metrics, protocol, what was left out
-scores/<split>.activitynet.json   the ActivityNet server's result format, the best 20 classes of each video
+The scores and what they come to go to scores/<split>.npz (of another dataset: scores/<dataset>-<split>.npz) and the
+files beside it, see `scores_file`.
 """
 
-import io
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from vtk_cli.api.inputs import FeatureSpec
 from vtk_cli.catalog import Catalog
@@ -23,7 +17,7 @@ from vtk_cli.errors import DataError, UsageError
 from vtk_cli.evaluate.classifier import Classifier
 from vtk_cli.evaluate.foreign import sha256_of
 from vtk_cli.evaluate.predict import Scores, metrics, score
-from vtk_cli.files import write_atomic
+from vtk_cli.evaluate.scores_file import write_scores
 from vtk_cli.loader.feature_source import stream_names
 from vtk_cli.loader.options import DataOptions
 from vtk_cli.loader.split import Split, make_loader, open_split
@@ -31,8 +25,6 @@ from vtk_cli.run_dir import RunDir
 from vtk_cli.store.meta import PLACES
 from vtk_cli.workspace import DatasetDir
 
-BEST_CLASSES = 20
-"""Of each video in the ActivityNet result; its servers look at fewer."""
 SAME = ("modality", "method", "parameters", "bound", "origin")
 """What a store must share with the one that a run was trained on; the rest of its settings only warn."""
 MOVABLE = PLACES | {"reads"}
@@ -70,7 +62,7 @@ def run_test(
         opened.source.close()
     path = run.scores / f"{name if dataset.name == info.dataset else f'{dataset.name}-{name}'}.npz"
     summary = _summary(run, classifier, dataset, opened, scores)
-    write_result(path, classifier, scores, summary)
+    write_scores(path, classifier.classes, scores, summary)
     return TestResult(scores=scores, summary=summary, path=path)
 
 
@@ -121,32 +113,6 @@ def _comparable(meta: Mapping[str, Any]) -> dict[str, Any]:
     if "origin" in values:
         values["origin"] = {key: value for key, value in values["origin"].items() if key not in MOVABLE}
     return values
-
-
-def write_result(path: Path, classifier: Classifier, scores: Scores, summary: Mapping[str, Any]) -> None:
-    """The three files of a test; the .json last, so that it speaks of files that are there."""
-    arrays = io.BytesIO()
-    np.savez_compressed(
-        arrays, ids=np.array(scores.ids), scores_BK=scores.scores_BK.astype(np.float32), labels=scores.labels
-    )
-    write_atomic(path, arrays.getvalue())
-    result = activitynet(classifier, scores)
-    write_atomic(path.with_suffix(".activitynet.json"), json.dumps(result, ensure_ascii=False) + "\n")
-    write_atomic(path.with_suffix(".json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-
-
-def activitynet(classifier: Classifier, scores: Scores) -> dict[str, Any]:
-    """ActivityNet's result format; all three of its keys are needed by the official scripts."""
-    probability_BK = classifier.scorer.probabilities(torch.from_numpy(scores.scores_BK))
-    value_BK, class_BK = probability_BK.topk(min(BEST_CLASSES, probability_BK.shape[1]))
-    results = {
-        id_: [
-            {"label": classifier.classes[number], "score": round(value, 6)}
-            for value, number in zip(values, numbers, strict=True)
-        ]
-        for id_, values, numbers in zip(scores.ids, value_BK.tolist(), class_BK.tolist(), strict=True)
-    }
-    return {"version": "VERSION 1.3", "results": results, "external_data": {"used": False, "details": ""}}
 
 
 def _score(classifier: Classifier, split: Split, options: DataOptions) -> Scores:

@@ -83,10 +83,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{key}", str(value)
 
 
-def reproduce_section(run: RunDir, info: RunInfo, tested: list[str]) -> Html:
-    """The commands that lead to this run."""
-    lines = [*_extraction(info), f"vtk train {info.model} {info.dataset} --config {shlex.quote(_short(run.config))}"]
-    lines += [f"vtk test {run.name} --split {split}" for split in tested] or [f"vtk test {run.name}"]
+def reproduce_section(run: RunDir, info: RunInfo, tested: list[str], fusion: Mapping[str, Any] | None = None) -> Html:
+    """The commands that lead to this run; `fusion`: what `vtk fuse` wrote of it."""
+    if fusion is None:
+        config = shlex.quote(_short(run.config))
+        lines = [*_extraction(info), f"vtk train {info.model} {info.dataset} --config {config}"]
+        lines += [f"vtk test {run.name} --split {split}" for split in tested] or [f"vtk test {run.name}"]
+    else:
+        lines = [str(fusion["command"])]
     lines.append(f"vtk report {run.name}")
     asked = run.env().get("command")
     command = " ".join(map(str, asked)) if isinstance(asked, list) else asked

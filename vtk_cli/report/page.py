@@ -16,6 +16,7 @@ from vtk_cli.report.clips import clips_section
 from vtk_cli.report.confusion import MOST_NUMBERED, ClassResult, confused_pairs, confusion, matrix, per_class
 from vtk_cli.report.curves import curves_section
 from vtk_cli.report.details import configuration_section, environment_section, reproduce_section
+from vtk_cli.report.fusion import fusion_of, fusion_section
 from vtk_cli.report.markup import Html, join, tag
 from vtk_cli.report.parts import bar, heading, missing, percent, section, table
 from vtk_cli.report.scores import TestScores, read_scores
@@ -48,13 +49,13 @@ def render(run: RunDir, workspace: Workspace) -> str:
         tests, damage = [], str(error)
     shown = (tests[0].dataset if tests else None) or info.dataset
     dataset = DatasetDir(workspace.root / shown) if shown in workspace.datasets() else None
+    fusion = fusion_of(tests[0]) if tests else None
     body = [
         _head(run, info, tests),
-        curves_section(run),
+        curves_section(run) if fusion is None else fusion_section(tests[0], fusion, METRIC_NAMES),
         *_test_sections(info, tests, damage, dataset),
-        configuration_section(run),
-        environment_section(run),
-        reproduce_section(run, info, [test.split for test in tests]),
+        *([configuration_section(run), environment_section(run)] if fusion is None else []),
+        reproduce_section(run, info, [test.split for test in tests], fusion),
         tag("footer", "Written by vtk report. This file needs no network and no other file."),
     ]
     return _document(f"{info.model} on {info.dataset}", body)
@@ -82,11 +83,13 @@ def _head(run: RunDir, info: RunInfo, tests: Sequence[TestScores]) -> Html:
         "curves": "Training", "confusion": "Confusions", "classes": "Classes", "clips": "Sample clips",
         "configuration": "Configuration", "environment": "Environment", "reproduce": "Make it again",
     }  # fmt: skip
+    if tests and fusion_of(tests[0]):
+        anchors = {"streams": "Streams"} | {key: anchors[key] for key in ("confusion", "classes", "clips", "reproduce")}
     if not tests:
         anchors = {key: title for key, title in anchors.items() if key not in ("confusion", "classes", "clips")}
     return tag(
         "header",
-        tag("p", "Training report", class_="eyebrow"),
+        tag("p", "Fusion report" if tests and fusion_of(tests[0]) else "Training report", class_="eyebrow"),
         tag("h1", info.model, tag("small", " on "), info.dataset),
         tag(
             "p",
@@ -115,6 +118,8 @@ def _tiles(run: RunDir, info: RunInfo, tests: Sequence[TestScores]) -> list[Html
             _tile("validation top-1", percent(best), f"best, epoch {epoch + 1:.0f}" if epoch is not None else "best")
         )
     tiles.append(_tile("classes", str(len(info.classes)), f"chance {100 / len(info.classes):.3g} %"))
+    if tests and fusion_of(tests[0]):
+        return tiles
     count = summary.parameters(run)
     tiles.append(_tile("parameters", _millions(count) if count else "?", None if count else "no checkpoint"))
     seconds = summary.trained_seconds(run)

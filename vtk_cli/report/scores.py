@@ -1,16 +1,15 @@
-"""What `vtk test` left of one split: scores of every clip, and the numbers computed from them."""
+"""What `vtk test` or `vtk fuse` left of one split: scores of every clip, and the numbers computed from them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtk_cli.errors import CheckpointError
+from vtk_cli.evaluate.scores_file import read_scores_file
 from vtk_cli.run_dir import RunDir, RunInfo
 
 _PROTOCOL = {
@@ -26,6 +25,7 @@ _PROTOCOL = {
     "vectors": "at most {} vectors per video",
     "streams": "streams {}",
     "features": "from {}",
+    "fusion": "{}",
 }
 """How a test's JSON file says it -> how the report says it."""
 
@@ -87,39 +87,18 @@ def read_scores(run: RunDir, info: RunInfo) -> list[TestScores]:
 
 
 def _read(path: Path, info: RunInfo) -> TestScores:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            ids, scores_BK, labels = arrays["ids"], arrays["scores_BK"], arrays["labels"]
-        summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        metrics = {name: float(value) for name, value in summary["metrics"].items()}
-        _check(scores_BK, labels, len(ids), len(info.classes))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+    found = read_scores_file(path)
+    if found.classes != info.classes:
         raise CheckpointError(
-            f"{path} and its .json should hold the scores of a test, found: {error}. Run `vtk test` again."
-        ) from error
+            f"{path} should hold scores of the {len(info.classes)} classes of run.json, found others. Run `vtk test` "
+            "again."
+        )
+    order = sorted(found.metrics.items(), key=lambda metric: _FIRST.index(metric[0]) if metric[0] in _FIRST else 9)
     return TestScores(
         split=path.stem,
-        ids=[str(video_id) for video_id in ids],
-        probability_BK=probabilities(scores_BK.astype(np.float64), summary.get("scores", "logits")),
-        labels=labels.astype(np.int64),
-        summary=summary,
-        metrics=dict(sorted(metrics.items(), key=lambda metric: _FIRST.index(metric[0]) if metric[0] in _FIRST else 9)),
+        ids=found.scores.ids,
+        probability_BK=found.probability_BK,
+        labels=found.scores.labels,
+        summary=found.summary,
+        metrics=dict(order),
     )
-
-
-def _check(scores_BK: NDArray[Any], labels: NDArray[Any], num_ids: int, num_classes: int) -> None:
-    if scores_BK.shape != (num_ids, num_classes):
-        raise ValueError(f"scores of shape {scores_BK.shape} for {num_ids} clips and {num_classes} classes")
-    if labels.shape not in ((num_ids,), scores_BK.shape):
-        raise ValueError(f"labels of shape {labels.shape} for {num_ids} clips")
-    if labels.ndim == 1 and num_ids and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(f"labels from {labels.min()} to {labels.max()} for {num_classes} classes")
-
-
-def probabilities(scores_BK: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    """Scores as probabilities over the classes: through a softmax if they are logits."""
-    if kind == "probabilities":
-        return scores_BK
-    raised = np.exp(scores_BK - scores_BK.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
-    return result

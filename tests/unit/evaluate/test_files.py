@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from vtk_cli.api.loaders import Clip
 from vtk_cli.errors import UsageError, VideoError
 from vtk_cli.evaluate.files import FlowSource, Windows, build_flow, clips_of, find_videos, open_files
+from vtk_cli.extract.plan import Request
+from vtk_cli.extract.run import extract
 from vtk_cli.loader.source import StoreSource, load_decoder, own_file
 from vtk_cli.store.lmdb_store import StoreReader
+from vtk_cli.store.meta import meta_values
 from vtk_models.tsn import MODEL
 
 CLIP = Clip(id="one", path=Path("one"))
@@ -79,6 +82,33 @@ def test_flow_on_the_fly_is_what_the_store_holds(tmp_path):
     stored.close()
 
 
+def test_warped_flow_on_the_fly_is_what_the_store_holds(tmp_path):
+    """With the compensation's parameters, and lossless."""
+    world = tiny.make(tmp_path, videos=1)
+    tiny.write_video(world.video(0), frames=5, size=(160, 128))
+    request = Request(
+        frames=False,
+        flow="farneback",
+        warped=True,
+        flow_settings=("flow.levels=2", "warp.still=0.01"),
+        flow_codec="png",
+        short_side=128,
+        workers=1,
+        shards=1,
+    )
+    assert extract(world.dataset, request).failed == []
+    stored = StoreSource("warped", StoreReader(world.dataset.store("warped-farneback-128")))
+    plain = StoreSource("flow", StoreReader(world.dataset.store("flow-farneback-128")))
+    inputs = MODEL.inputs(replace(tiny.CONFIG, modality="warped", short_side=128))
+    computed = open_files(inputs, {stored.name: meta_values(stored.meta)})
+    clip = replace(own_file(world.video(0)), id="clip-0")
+    for ours, theirs, uncompensated in zip(
+        *(source.read(clip, range(4)) for source in (computed, stored, plain)), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+        assert (ours.float() - 127.5).abs().mean() < (uncompensated.float() - 127.5).abs().mean() - 1
+
+
 def test_one_picture_has_no_flow(tmp_path):
     meta = {"method": "farneback", "bound": 20.0, "quality": 95}
     source = open_files(MODEL.inputs(replace(tiny.CONFIG, modality="flow")), {"flow": meta})
@@ -86,7 +116,7 @@ def test_one_picture_has_no_flow(tmp_path):
         source.num_frames(own_file(tiny.write_video(tmp_path / "one.mp4", frames=1)))
 
 
-@pytest.mark.parametrize(("modality", "stores"), [("flow", {}), ("warped", {"warped-tvl1-32": {"method": "tvl1"}})])
+@pytest.mark.parametrize(("modality", "stores"), [("flow", {}), ("warped", {}), ("warped", {"warped-32": {}})])
 def test_what_cannot_be_computed_from_a_file_is_said(modality, stores):
     with pytest.raises(UsageError, match=rf"reads {modality}.*vtk index"):
         open_files(MODEL.inputs(replace(tiny.CONFIG, modality=modality)), stores)

@@ -83,13 +83,6 @@ def test_a_large_matrix_is_a_picture_of_its_cells():
     assert json.loads(re.search(r'data-counts="([^"]+)"', drawn)[1]) == [[3, 5, 2], [7, 7, 9]]
 
 
-def test_logits_become_probabilities_and_probabilities_stay():
-    logits = np.array([[1000.0, 999.0], [-5.0, 5.0]])
-    found = scores.probabilities(logits, "logits")
-    np.testing.assert_allclose(found[0], [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))])
-    assert scores.probabilities(found, "probabilities") is found
-
-
 def test_samples_are_the_surest_wrong_clips_and_right_ones_of_different_classes(tmp_path):
     made = make_run(tmp_path, classes=tuple("abcdefgh"), clips=80, stores=False, wrong_every=4)
     test = scores.read_scores(made.run, made.run.info())[0]
