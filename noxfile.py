@@ -58,7 +58,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """The slow tests: wheels into fresh environments, a third party's plugin, long runs."""
-    install(session, "-e", ".[opencv,test]", "build")
+    install(session, "-e", ".[opencv,ray,test]", "build")
     session.run("pytest", "-m", "slow", *session.posargs)
 
 

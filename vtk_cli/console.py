@@ -48,15 +48,17 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
 def duration(seconds: float) -> str:
     """Seconds as a person says them.
 
-    >>> duration(4.2), duration(75), duration(7300)
-    ('4 s', '1 min 15 s', '2 h 1 min')
+    >>> duration(4.2), duration(75), duration(7300), duration(1e6)
+    ('4 s', '1 min 15 s', '2 h 1 min', '11 days 13 h')
     """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"
 
 
 def size(count: float) -> str:
@@ -82,6 +84,7 @@ class Progress:
     def __init__(self, task: str, *, total: float | None, unit: str) -> None:
         self._task, self._total, self._unit = task, total, unit
         self._done = 0.0
+        self._share: float | None = None
         self._told = -1.0
         self._note = ""
         self._bar: Any = None
@@ -91,7 +94,7 @@ class Progress:
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self._bar = _terminal_bar()
             self._bar.start()
-            self._id = self._bar.add_task(self._task, total=self._total, rate="", note="")
+            self._id = self._bar.add_task(self._task, total=self._total, rate="", left="", note="")
         return self
 
     def __exit__(
@@ -102,13 +105,19 @@ class Progress:
         elif self._told != self._done:
             self._line()
 
-    def advance(self, amount: float = 1, *, note: str | None = None) -> None:
-        """`amount` more is done; `note` replaces what stands at the end of the line."""
+    def advance(self, amount: float = 1, *, note: str | None = None, share: float | None = None) -> None:
+        """`amount` more is done; `note` replaces what stands at the end of the line.
+
+        `share`: how much of the work is done now, 0 to 1, where units differ so much that counting them tells the
+        remaining time badly.
+        """
         self._done += amount
+        self._share = self._share if share is None else share
         self._note = self._note if note is None else note
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._id, advance=amount, rate=self._rate(now), note=self._note)
+            shown = {"rate": self._rate(now), "left": self._left(now), "note": self._note}
+            self._bar.update(self._id, advance=amount, **shown)
         elif now - self._last >= PLAIN_SECONDS:
             self._last = now
             self._line()
@@ -117,6 +126,13 @@ class Progress:
         per_second = self._done / max(now - self._start, 1e-9)
         return f"{size(per_second)}/s" if self._unit == "bytes" else f"{per_second:.3g} {self._unit}/s"
 
+    def _left(self, now: float) -> str:
+        """Remaining time, from the average since the beginning; empty where nothing tells it."""
+        share = self._done / self._total if self._total and self._share is None else self._share
+        if not share or share >= 1:
+            return ""
+        return f"{duration((now - self._start) * (1 - share) / share)} left"
+
     def _line(self) -> None:
         now = time.monotonic()
         self._told = self._done
@@ -124,24 +140,20 @@ class Progress:
         parts = [f"{self._task}: {amount(self._done)}"]
         if self._total:
             parts[0] += f" of {amount(self._total)}"
-        parts.append(self._rate(now))
-        if self._total and 0 < self._done < self._total:
-            parts.append(f"{duration((self._total - self._done) * (now - self._start) / self._done)} left")
-        if self._note:
-            parts.append(self._note)
-        say(", ".join(parts))
+        parts += [self._rate(now), self._left(now), self._note]
+        say(", ".join(part for part in parts if part))
 
 
 def _terminal_bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )

@@ -47,6 +47,8 @@ def test_the_current_dataset_is_extracted_and_told_of(vtk, make):
     assert (code, out) == (0, "")
     assert "frames-32: 2 of 2 clips" in err
     assert "clips/s" in err
+    assert "frames/s" in err
+    assert "stored." in err
 
 
 def test_json_and_exit_code_3_when_some_fail(vtk, make):
@@ -91,6 +93,18 @@ def test_flow_with_parameters_and_an_export(vtk, make, tmp_path):
         (["extract", "--shard", "8"], 2, "I/N"),
         (["extract", "--shard", "8/8"], 2, "from 0 to N-1"),
         (["extract", "--layout", "tns"], 2, 'Did you mean "tsn"'),
+        (["extract", "--layout", "tsn"], 2, "--export DIR; found --layout"),
+        (["extract", "--preview-clips", "2"], 2, "--preview DIR; found --preview-clips"),
+        (["extract", "--dry-run", "--export", "x"], 2, "--dry-run writes nothing; found --export"),
+        (["extract", "--dry-run", "--preview", "x"], 2, "--dry-run writes nothing; found --preview"),
+        (["extract", "--features", "r", "--engine", "ray"], 2, "Features are extracted alone"),
+        (["extract", "--features", "r", "--dry-run"], 2, "found --dry-run"),
+        (["extract", "--features", "r", "--warped"], 2, "found --warped"),
+        (["extract", "--windows", "3"], 2, "This is of features"),
+        (["extract", "--engine", "rai"], 2, 'Did you mean "ray"'),
+        (["extract", "--warped"], 2, "--flow"),
+        (["extract", "--flow-codec", "png"], 2, "--flow"),
+        (["extract", "--flow", "dis", "--flow-codec", "gif"], 2, '"gif"'),
         (["extract", "--shard", "0/2", "--export", "x"], 2, "all parts"),
         (["extract", "--split", "tarin"], 2, 'Did you mean "train"'),
         (["extract", "--decoder", "scriptd"], 2, 'Did you mean "scripted"'),
@@ -105,6 +119,34 @@ def test_bad_input_is_one_sentence_and_changes_nothing(vtk, make, arguments, cod
     assert message in err
     assert "Traceback" not in err
     assert sorted(path.name for path in dataset.path.iterdir()) == ["catalog.sqlite", "videos"]
+
+
+def test_a_dry_run_tells_what_it_will_take_and_writes_nothing(vtk, make):
+    dataset = make({f"clip{i}": {"frames": 5, "seed": i} for i in range(5)})
+    code, out, err = vtk("extract", *SMALL, "--flow", "dis", "--set", "flow.preset=fast", "--dry-run")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["store", "there", "to", "add", "a", "clip"]
+    assert [line.split()[0] for line in lines[1:3]] == ["frames-32", "flow-dis-32"]
+    assert lines[3].startswith("mine: 5 of 5 clips to do, about 25 frames, 20 pairs: about ")
+    assert lines[3].endswith(" with 1 worker, judged by 5 clips.")
+    assert " needed, " in lines[4]
+    assert sorted(path.name for path in dataset.path.iterdir()) == ["catalog.sqlite", "videos"]
+    code, out, _ = vtk("extract", *SMALL, "--dry-run", "--json", "--shard", "0/2")
+    found = json.loads(out)
+    assert code == 0
+    assert 0 < found["clips"] < 5
+    assert found["store_bytes"].keys() == {"frames"}
+    assert found["all_parts_bytes"] > found["store_bytes"]["frames"] > 0
+
+
+def test_a_dry_run_says_when_the_disk_does_not_suffice(vtk, make, monkeypatch):
+    make({"a": {}})
+    monkeypatch.setattr("vtk_cli.extract.estimate.free_bytes", lambda _: 1)
+    code, out, err = vtk("extract", *SMALL, "--dry-run", "--json")
+    assert (code, json.loads(out)["enough"]) == (0, False)
+    assert err.startswith("warning: about ")
+    assert "The disk does not suffice" in err
 
 
 @pytest.mark.parametrize("damage", ["meta.json", "catalog"])

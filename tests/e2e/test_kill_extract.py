@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import av
 import numpy as np
@@ -16,22 +17,21 @@ from vtk_cli.catalog import Catalog
 from vtk_cli.store.lmdb_store import StoreReader
 from vtk_cli.workspace import Workspace
 
-CLIPS, FRAMES = 24, 5
+CLIPS, FRAMES = 24, 7
 OPTIONS = [
     "--short-side",
-    "48",
+    "96",
     "--flow",
     "tvl1",
-    "--set",
-    "flow.scales=2",
-    "--set",
-    "flow.outer_iterations=2",
+    "--warped",
     "--workers",
     "2",
     "--shards",
     "6",
 ]
-STORES = ("frames-48", "flow-tvl1-48")
+STORES = ("frames-96", "flow-tvl1-96", "warped-tvl1-96")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,8 @@ def test_killed_at_random_moments_the_records_are_the_same(videos, undisturbed, 
             time.sleep(0.02)
         time.sleep(draw.uniform(0, 0.5))
         if whom == "everyone":
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it had finished
+                os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
         process.wait()
@@ -79,8 +80,22 @@ def test_killed_at_random_moments_the_records_are_the_same(videos, undisturbed, 
         assert [row.id for row in catalog.rows(status="broken")] == ["clip03"]
 
 
-def _extract(root):
-    command = [sys.executable, "-m", "vtk_cli", "extract", "--root", str(root), *OPTIONS]
+def test_two_parts_at_once_on_one_store_and_one_of_them_killed(videos, undisturbed, tmp_path):
+    """As two jobs of an array do, of which one is killed and submitted again."""
+    _make_dataset(tmp_path, videos)
+    parts = [_extract(tmp_path, "--shard", f"{number}/2", "--workers", "1") for number in range(2)]
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and _present(tmp_path) < 3:
+        time.sleep(0.02)
+    os.killpg(parts[0].pid, signal.SIGKILL)
+    parts[0].wait()
+    again = _extract(tmp_path, "--shard", "0/2", "--workers", "1")
+    assert {again.wait(), parts[1].wait()} == {0, 3}
+    assert _records(tmp_path) == undisturbed
+
+
+def _extract(root, *options):
+    command = [sys.executable, "-m", "vtk_cli", "extract", "--root", str(root), *OPTIONS, *options]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
 
 
@@ -90,8 +105,9 @@ def _records(root):
         with StoreReader(root / "real" / store) as reader:
             found[store] = {name: bytes(reader._get(name, b"v")) for name in reader.ids()}
             found[f"{store} failed"] = dict(reader.failures())
-    assert len(found["frames-48"]) == len(found["flow-tvl1-48"]) == CLIPS - 1
-    assert found["frames-48 failed"].keys() == found["flow-tvl1-48 failed"].keys() == {"clip03"}
+    for store in STORES:
+        assert len(found[store]) == CLIPS - 1
+        assert found[f"{store} failed"].keys() == {"clip03"}
     return found
 
 
@@ -105,7 +121,7 @@ def _present(root):
             there.append(set(reader.ids()))
             for name in there[-1]:
                 reader.verify(name)
-    return len(there[0] & there[1])
+    return len(set.intersection(*there))
 
 
 def _make_dataset(root, videos):
@@ -119,11 +135,11 @@ def _make_dataset(root, videos):
 
 def _write_clip(path, seed):
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (12, 14, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    coarse = rng.integers(0, 256, (18, 24, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
         for number in range(FRAMES):
-            picture = np.ascontiguousarray(coarse[number : number + 48, 2 * number : 2 * number + 64])
+            picture = np.ascontiguousarray(coarse[number : number + 96, 2 * number : 2 * number + 128])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

@@ -72,10 +72,13 @@ dies = scripted_decoder:DIES
 
 [vtk.flow]
 raises = scripted_flow:FLOW
+toy = scripted_flow:TOY
 """
 
 FLOW = """
+import os
 from dataclasses import dataclass
+import numpy as np
 from vtk_cli.api.flow import FlowSpec
 
 
@@ -91,6 +94,42 @@ def build(config):
 
 
 FLOW = FlowSpec(config=Config, build=build, summary="fails")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    gain: float = 1.0
+    batch: int = 1
+    fails_at: int = -1
+
+
+class Toy:
+    # The difference of two pictures, right and down. Notes how many pairs it gets at a time.
+
+    def __init__(self, config):
+        self.config, self.batch, self.calls = config, config.batch, 0
+
+    def __call__(self, before, after):
+        return self._solve(before[None], after[None])[0]
+
+    def many(self, before, after):
+        return self._solve(before, after)
+
+    def _solve(self, before, after):
+        self.calls += 1
+        if self.calls - 1 == self.config.fails_at:
+            raise RuntimeError("the toy broke")
+        with open(os.environ["TOY_LOG"], "a") as log:
+            log.write(f"{len(before)} ")
+        step = (after.astype(np.float32) - before.astype(np.float32)) * (self.config.gain / 16)
+        return np.stack([step, -step], axis=1)
+
+
+def recorded(config):
+    return {"gain": config.gain}
+
+
+TOY = FlowSpec(config=ToyConfig, build=Toy, recorded=recorded, summary="differences")
 """
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from vtk_cli.api.inputs import Modality
 
 StoredModality = Modality | Literal["features"]
+FlowCodec = Literal["jpeg", "png"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +19,13 @@ class StoreMeta:
     short_side: int = 0
     """Of pictures; features have none, nor any other field from here to `bound` but shards."""
     square_pixels: bool = True
-    codec: str = "jpeg"
+    codec: Literal["jpeg", "png", "raw"] = "jpeg"
+    """Of a frame: a JPEG; a lossless grey PNG, which flow may be stored as; the plain numbers of features."""
     quality: int = 0
-    """Of the JPEGs, 1 to 100."""
+    """Of the JPEGs, 1 to 100; 0 for the other codecs."""
+    colours: Literal["rgb", "planes"] = "rgb"
+    """How the decoder's pictures became JPEGs: over RGB, or where they could as the planes that videos and JPEGs share.
+    Flow is computed of RGB."""
     shards: int
     decoder: str = "pyav"
     method: str = ""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from vtk_cli import registry
 from vtk_cli.errors import UsageError, VideoError
@@ -108,6 +108,56 @@ class Decoder(Protocol):
         Raises:
             VideoError: nothing can be decoded, or a number lies past the end.
             ValueError: no number is given, or one below 0.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planes:
+    """A picture as JPEG holds it: brightness, and two colour differences at half its width and height.
+
+    JFIF 1.02's colours: those of BT.601, each over the whole of 0..255, 128 is no colour. Encoders read two columns and
+    two rows at a time, so planes have even sides: where the picture's is odd, its last column or row is there twice.
+
+    Raises:
+        ValueError: shapes that do not belong together; a bug of the decoder.
+    """
+
+    width: int
+    height: int
+    luma_HW: "Picture"
+    """uint8; sides are those of the picture, rounded up to even numbers."""
+    blue_HW: "Picture"
+    """Cb, uint8; half the sides of `luma_HW`."""
+    red_HW: "Picture"
+    """Cr, as `blue_HW`."""
+
+    def __post_init__(self) -> None:
+        half = (self.height + 1) // 2, (self.width + 1) // 2
+        expected = (2 * half[0], 2 * half[1]), half, half
+        found = self.luma_HW.shape, self.blue_HW.shape, self.red_HW.shape
+        if found != expected:
+            raise ValueError(f"planes of a {self.width}x{self.height} picture have shapes {expected}, found {found}")
+
+
+class DecodedPicture(Protocol):
+    """A picture that is converted only when and as it is asked for."""
+
+    def rgb(self) -> "Picture":
+        """HWC uint8 RGB, the same as `Decoder.frames` gives."""
+
+    def planes(self) -> Planes | None:
+        """The same picture without the way over RGB; None where its colours need that way."""
+
+
+@runtime_checkable
+class PlanarDecoder(Decoder, Protocol):
+    """A decoder that can also leave pictures as they are in the file. Extraction takes them in this form if it can."""
+
+    def pictures(self, path: Path, cut: Cut, report: DecodeReport) -> "Iterator[DecodedPicture]":
+        """What `frames` yields, not converted yet. Each stays good when the next is taken, and says the same again.
+
+        Raises:
+            VideoError: as `frames`.
         """
 
 

@@ -10,6 +10,7 @@ from vtk_cli.catalog import CatalogRow
 from vtk_cli.check.findings import Finding
 from vtk_cli.errors import StoreError
 from vtk_cli.store.lmdb_store import StoreReader
+from vtk_cli.store.meta import PAIRS
 from vtk_cli.store.vectors import unpack_vectors
 
 
@@ -84,7 +85,7 @@ def _misfit(reader: StoreReader, video_id: str, probe: Mapping[str, Any]) -> str
     frames = probe.get("frames")
     if frames is None or probe.get("error") or probe.get("decoder") != reader.meta.decoder:
         return ""
-    wanted = max(frames - 1, 1) if reader.meta.modality in ("flow", "warped") else frames
+    wanted = max(frames - 1, 1) if reader.meta.modality in PAIRS else frames
     found = reader.num_frames(video_id)
     if found == wanted:
         return ""

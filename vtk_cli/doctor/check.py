@@ -61,9 +61,9 @@ BACKENDS = (
     Backend("pil", "pictures in code of other packages; vtk itself does without", "pillow"),
     Backend("ffmpeg", "making clips by hand; vtk itself does without", "imageio-ffmpeg"),
     Backend("dali", "decoding on a GPU, for plugins", "nvidia-dali-cuda130"),
-    Backend("torchvision", "networks of plugins", "torchvision"),
+    Backend("torchvision", "optical flow by raft, networks of plugins", "torchvision"),
     Backend("timm", "networks of plugins", "timm"),
-    Backend("ray", "spreading work over machines, for plugins", "ray"),
+    Backend("ray", "extracting on a cluster (--engine ray)", "vtk-cli[ray]"),
     Backend("torchcodec", "another decoder, for plugins", "torchcodec"),
 )
 

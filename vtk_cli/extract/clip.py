@@ -1,17 +1,19 @@
-"""One clip: decoded once, its frames as JPEG and its flow as quantised JPEG pairs."""
+"""One clip: decoded once, its frames as JPEG and its flow, warped flow too, as quantised pairs."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
-from vtk_cli.api.flow import FlowMethod
-from vtk_cli.api.video import Cut, Decoder, DecodeReport
+from vtk_cli.api.flow import BatchFlowMethod
+from vtk_cli.api.stores import FlowCodec
+from vtk_cli.api.video import Cut, DecodedPicture, Decoder, DecodeReport
 from vtk_cli.errors import VideoError
+from vtk_cli.extract.pictures import encode_picture, pictures
 from vtk_cli.flow.quantize import BOUND, encode_flow, grey, quantize
 from vtk_cli.store.record import FRAME_OVERHEAD, MAX_BYTES
 
@@ -33,6 +35,7 @@ class Encoding:
     short_side: int
     square_pixels: bool
     quality: int
+    flow_codec: FlowCodec = "jpeg"
     keep_truncated: bool
 
 
@@ -43,6 +46,8 @@ class Encoded:
     frames: list[bytes] = field(default_factory=list)
     pairs: list[bytes] = field(default_factory=list)
     """One less than decoded frames: pair i is the motion from frame i to frame i + 1."""
+    warped: list[bytes] = field(default_factory=list)
+    """The same without the camera's motion."""
     flow_cause: str = ""
     """Why there is no flow although the clip decodes."""
     note: str = ""
@@ -50,11 +55,19 @@ class Encoded:
 
 
 def encode_clip(
-    decoder: Decoder, flow: FlowMethod | None, encoding: Encoding, clip: Clip, *, frames: bool, beat: Callable[[], None]
+    decoder: Decoder,
+    motion: BatchFlowMethod | None,
+    encoding: Encoding,
+    clip: Clip,
+    *,
+    frames: bool,
+    flow: bool = True,
+    beat: Callable[[], None],
 ) -> Encoded:
     """Decode a clip once and encode what is wanted of it.
 
-    `flow` is None where no flow is wanted; `beat` is called once per picture.
+    `motion` is a `vtk_cli.flow.motion.Motion`, or what stands in for one; None where no flow of any kind is wanted.
+    `flow` is off where of its results the flow is not to be kept; `beat` is called once per picture.
 
     Raises:
         VideoError: the clip does not decode, is cut off (unless `keep_truncated`), or is too long for a record.
@@ -66,8 +79,8 @@ def encode_clip(
         short_side=encoding.short_side,
         square_pixels=encoding.square_pixels,
     )
-    encoder = _Encoder(encoding.quality, frames=frames, flow=flow)
-    for picture in decoder.frames(clip.path, cut, report):
+    encoder = _Encoder(encoding, motion, frames=frames, flow=flow)
+    for picture in pictures(decoder, clip.path, cut, report):
         beat()
         encoder.add(picture)
         if encoder.done:
@@ -78,63 +91,71 @@ def encode_clip(
 
 
 class _Encoder:
-    """Takes pictures in order; keeps what is wanted of them."""
+    """Takes pictures in order; keeps what is wanted of them. Flow is computed of a batch of pairs at a time."""
 
-    def __init__(self, quality: int, *, frames: bool, flow: FlowMethod | None) -> None:
+    def __init__(self, encoding: Encoding, motion: BatchFlowMethod | None, *, frames: bool, flow: bool) -> None:
         self.count = 0
-        self._quality, self._frames, self._flow = quality, frames, flow
+        self._encoding, self._motion, self._frames, self._flow = encoding, motion, frames, flow
         self._encoded = Encoded()
-        self._bytes = 0
-        self._previous: NDArray[np.uint8] | None = None
+        self._bytes: Counter[str] = Counter()
+        self._waiting: list[NDArray[np.uint8]] = []
+        """The last picture of the pairs that are done, and those after it."""
 
     @property
     def done(self) -> bool:
         """Nothing more is wanted: only flow was, and it failed."""
-        return not self._frames and self._flow is None
+        return not self._frames and self._motion is None
 
-    def add(self, picture_HW3: NDArray[np.uint8]) -> None:
+    def add(self, picture: DecodedPicture) -> None:
         self.count += 1
         if self._frames:
-            self._keep(self._encoded.frames, encode_picture(picture_HW3, self._quality))
-        if self._flow is not None:
-            following = grey(picture_HW3)
-            if self._previous is not None:
-                self._add_pair(self._flow, self._previous, following)
-            self._previous = following
+            self._keep("frames", encode_picture(picture, self._encoding.quality))
+        if self._motion is not None:
+            self._waiting.append(grey(picture.rgb()))
+            if len(self._waiting) > self._motion.batch:
+                self._add_pairs(self._motion)
 
-    def _add_pair(self, flow: FlowMethod, previous: NDArray[np.uint8], following: NDArray[np.uint8]) -> None:
+    def _add_pairs(self, motion: BatchFlowMethod) -> None:
         try:
-            pair = encode_flow(quantize(flow(previous, following), BOUND), self._quality)
+            pictures_NHW = np.stack(self._waiting)
+            for flow_K2HW in motion.many(pictures_NHW[:-1], pictures_NHW[1:]):
+                self._add_pair(flow_K2HW)
         except Exception as error:  # noqa: BLE001  a plugin's method can raise anything; the frames are still good
             self._give_up(f"{error}" if isinstance(error, VideoError) else f"{type(error).__name__}: {error}")
         else:
-            self._keep(self._encoded.pairs, pair)
+            del self._waiting[:-1]
+
+    def _add_pair(self, flow_K2HW: NDArray[np.float32]) -> None:
+        if self._flow:
+            self._keep("pairs", self._encode(flow_K2HW[0]))
+        if len(flow_K2HW) > 1:
+            self._keep("warped", self._encode(flow_K2HW[1]))
+
+    def _encode(self, flow_2HW: NDArray[np.float32]) -> bytes:
+        return encode_flow(quantize(flow_2HW, BOUND), self._encoding.quality, self._encoding.flow_codec)
 
     def result(self, note: str) -> Encoded:
         self._encoded.note = note
-        if self._flow is not None and self.count == 1:
+        if self._motion is not None and len(self._waiting) > 1:
+            self._add_pairs(self._motion)
+        if self._motion is not None and self.count == 1:
             self._give_up("it has one frame; flow needs two")
         return self._encoded
 
     def _give_up(self, cause: str) -> None:
-        self._encoded.flow_cause, self._flow = cause, None
+        self._encoded.flow_cause, self._motion = cause, None
         self._encoded.pairs.clear()
+        self._encoded.warped.clear()
+        self._waiting.clear()
 
-    def _keep(self, encoded: list[bytes], data: bytes) -> None:
-        encoded.append(data)
-        self._bytes += len(data) + FRAME_OVERHEAD
-        if self._bytes > MAX_BYTES - FRAME_OVERHEAD:
+    def _keep(self, kind: Literal["frames", "pairs", "warped"], data: bytes) -> None:
+        getattr(self._encoded, kind).append(data)
+        self._bytes[kind] += len(data) + FRAME_OVERHEAD
+        if self._bytes[kind] > MAX_BYTES - FRAME_OVERHEAD:
             raise VideoError(
                 f"it gives more than {MAX_BYTES} bytes after {self.count} frames, the most that one record holds; "
                 "cut it into shorter clips or extract at a smaller short side"
             )
-
-
-def encode_picture(picture_HW3: NDArray[np.uint8], quality: int) -> bytes:
-    """An RGB picture as JPEG; colours at half resolution, as nearly all videos have them."""
-    picture = np.ascontiguousarray(picture_HW3)
-    encoded = simplejpeg.encode_jpeg(picture, quality=quality, colorspace="RGB", colorsubsampling="420", fastdct=False)
-    return cast("bytes", encoded)
 
 
 def _check_whole(report: DecodeReport, count: int, *, keep_truncated: bool) -> None:

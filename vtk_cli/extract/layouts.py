@@ -3,12 +3,15 @@
     N decoded frames    tsn                             denseflow
     frame i             img_{i:05}      i = 1 .. N-1    img_{i:05}      i = 0 .. N-1
     flow i -> i+1       flow_x_{i+1:05} i = 0 .. N-2    flow_x_{i:05}   i = 0 .. N-2
+    warped flow         warped_x_...    likewise        warped_x_...    likewise
     frames in the list  N-1                             N
     finished videos                                     .done/<id>
 
 TSN's dense_flow writes frame and flow together from the second frame on, so its img_00001 is the second frame
 (yjxiong/dense_flow src/dense_flow.cpp); its lists say 163 where 164 frames decode. denseflow counts both from 0
-(open-mmlab/denseflow); mmaction2 reads its folders with start_index=0.
+(open-mmlab/denseflow); mmaction2 reads its folders with start_index=0. Both name warped flow as flow, and put it into
+another folder; here it can stand beside it. Readers take the name as a prefix (tsn-pytorch --flow_prefix warped_).
+Frames are .jpg; flow is .jpg or .png, as the store has it.
 """
 
 import shutil
@@ -18,12 +21,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtk_cli.api.stores import StoreMeta
 from vtk_cli.catalog import Catalog, CatalogRow
 from vtk_cli.console import Progress
 from vtk_cli.errors import DataError, Interrupted, UsageError, did_you_mean
 from vtk_cli.files import write_atomic
-from vtk_cli.flow.quantize import decode_flow, encode_grey
+from vtk_cli.flow.quantize import codec_of, decode_flow, encode_grey
 from vtk_cli.store.lmdb_store import StoreReader
+from vtk_cli.store.meta import PAIRS
 from vtk_cli.workspace import DatasetDir
 
 
@@ -44,15 +49,17 @@ class Layout:
         number = index - self.skipped_frames + self.first
         return f"img_{number:05d}.jpg" if index >= self.skipped_frames else None
 
-    def flow_names(self, index: int) -> tuple[str, str]:
+    def flow_names(self, index: int, meta: StoreMeta) -> tuple[str, str]:
         """Files of the motion from frame `index` to the next: x and y."""
-        number = index + self.first
-        return f"flow_x_{number:05d}.jpg", f"flow_y_{number:05d}.jpg"
+        number, suffix = index + self.first, SUFFIXES[meta.codec]
+        return f"{meta.modality}_x_{number:05d}{suffix}", f"{meta.modality}_y_{number:05d}{suffix}"
 
     def listed_frames(self, frames: int) -> int:
         """What the list says of a video of so many decoded frames."""
         return frames - self.skipped_frames
 
+
+SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
 LAYOUTS = {
     "tsn": Layout(skipped_frames=1, first=1, done_marks=False, labels_by=","),
@@ -147,7 +154,7 @@ class _FolderWriter:
     def num_frames(self, video_id: str) -> int:
         """Decoded frames of a video: one more than flow pairs."""
         reader = self._readers[0]
-        return reader.num_frames(video_id) + (reader.meta.modality == "flow")
+        return reader.num_frames(video_id) + (reader.meta.modality in PAIRS)
 
     def ensure(self, video_id: str) -> bool:
         """Write a video unless it is there; whether it was written."""
@@ -182,16 +189,17 @@ class _FolderWriter:
     def _files(self, reader: StoreReader, video_id: str) -> Iterator[tuple[str, bytes | memoryview]]:
         encoded = reader.read(video_id, range(reader.num_frames(video_id)))
         for index, data in enumerate(encoded):
-            if reader.meta.modality == "flow":
-                for name, plane in zip(self._layout.flow_names(index), decode_flow(data), strict=True):
-                    yield name, encode_grey(plane, reader.meta.quality)
+            if reader.meta.modality in PAIRS:
+                names = self._layout.flow_names(index, reader.meta)
+                for name, plane in zip(names, decode_flow(data), strict=True):
+                    yield name, encode_grey(plane, reader.meta.quality, codec_of(data))
             elif (picture := self._layout.frame_name(index)) is not None:
                 yield picture, data
 
     def _last_names(self, reader: StoreReader, video_id: str) -> Sequence[str]:
         last = reader.num_frames(video_id) - 1
-        if reader.meta.modality == "flow":
-            return self._layout.flow_names(last)
+        if reader.meta.modality in PAIRS:
+            return self._layout.flow_names(last, reader.meta)
         name = self._layout.frame_name(last)
         return () if name is None else (name,)
 

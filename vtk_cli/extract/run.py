@@ -1,17 +1,19 @@
 """Extraction from beginning to end: plan, work, and what is told about it."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from vtk_cli.catalog import Catalog, CatalogRow, Status
-from vtk_cli.console import Progress, duration
+from vtk_cli.console import Progress, duration, size, warn
 from vtk_cli.errors import DataError, ItemsFailed
+from vtk_cli.extract.engine import check_engine, start_engine
+from vtk_cli.extract.forecast import Forecast
 from vtk_cli.extract.plan import Plan, Request, make_plan
-from vtk_cli.extract.pool import Pool
-from vtk_cli.extract.worker import FLOW, FRAMES, Outcome
+from vtk_cli.extract.worker import FLOW, FRAMES, WARPED, Begun, Outcome
 from vtk_cli.files import write_atomic
 from vtk_cli.workspace import DatasetDir
 
@@ -35,7 +37,7 @@ class Summary:
 
     dataset: str
     stores: dict[str, str]
-    """"frames" or "flow" -> the store's name."""
+    """"frames", "flow" or "warped" -> the store's name."""
     selected: int
     """Clips that were asked for and are here."""
     absent: int
@@ -43,18 +45,24 @@ class Summary:
     extracted: int
     """Clips that this run finished."""
     present: dict[str, int]
-    """"frames" or "flow" -> clips of the selection that its store now holds."""
+    """"frames", "flow" or "warped" -> clips of the selection that its store now holds."""
     failed: list[Failure]
     """In the catalog's order, those of earlier runs included."""
     failed_list: str
     """Where `failed` was written; empty if none failed."""
     seconds: float
+    decoded: int = 0
+    """Pictures that this run decoded."""
+    stored_bytes: dict[str, int] = field(default_factory=dict)
+    """What this run put into each store."""
 
     def lines(self) -> list[str]:
         """What a person is told."""
         get = "`vtk download` and `vtk extract` get" if "features" in self.stores else "`vtk download` gets"
         absent = f"; {self.absent} more are not here ({get} them)" if self.absent else ""
         rate = f", {self.extracted / self.seconds:.3g} clips/s" if self.extracted and self.seconds else ""
+        if rate and self.decoded:
+            rate += f", {self.decoded / self.seconds:.3g} frames/s, {size(sum(self.stored_bytes.values()))} stored"
         stores = [f"{self.stores[name]}: {count} of {self.selected} clips" for name, count in self.present.items()]
         return [*stores, f"{self.extracted} clips extracted in {duration(self.seconds)}{rate}{absent}."]
 
@@ -83,6 +91,7 @@ def extract(dataset: DatasetDir, request: Request) -> Summary:
         Interrupted: SIGINT or SIGTERM came.
     """
     begun = time.monotonic()
+    check_engine(request.engine)
     with Catalog(dataset.catalog) as catalog:
         plan = make_plan(dataset, catalog, request)
         tally = _Tally(plan)
@@ -103,33 +112,49 @@ def extract(dataset: DatasetDir, request: Request) -> Summary:
         failed=failed,
         failed_list=str(path) if failed else "",
         seconds=round(time.monotonic() - begun, 3),
+        decoded=tally.decoded,
+        stored_bytes=dict(tally.stored_bytes),
     )
 
 
 def _work(plan: Plan, request: Request) -> Iterator[Outcome]:
     if not plan.tasks:
         return
+    engine = start_engine(plan.job, plan.tasks, request)
+    _warn_of_idle(plan, request)
+    forecast = Forecast(plan)
     names = " and ".join(folder.name for folder in plan.job.stores.values())
-    pool = Pool(plan.job, plan.tasks, workers=request.workers, time_limit=request.time_limit)
-    failed = 0
     with Progress(f"extracting {names}", total=plan.todo, unit="clips") as progress:
-        for outcome in pool.run():
-            failed += bool(outcome.cause or outcome.flow_cause)
-            progress.advance(note=f"{failed} failed" if failed else "")
-            yield outcome
+        for event in engine.run():
+            if isinstance(event, Begun):
+                continue
+            forecast.count(event)
+            progress.advance(int(isinstance(event, Outcome)), note=forecast.note(), share=forecast.share)
+            if isinstance(event, Outcome):
+                yield event
+
+
+def _warn_of_idle(plan: Plan, request: Request) -> None:
+    if request.workers is not None and len(plan.tasks) < min(request.workers, plan.todo):
+        warn(
+            f"{request.workers} workers were asked for and {len(plan.tasks)} will work: each shard has one writer, and "
+            f"so many have clips to do. A store that is made with --shards {4 * request.workers} keeps all busy."
+        )
 
 
 class _Tally:
     """What is there and what failed, store by store."""
 
     def __init__(self, plan: Plan) -> None:
-        self.extracted = 0
+        self.extracted = self.decoded = 0
+        self.stored_bytes: Counter[str] = Counter(dict.fromkeys(plan.job.stores, 0))
         self.present = {name: set(ids) for name, ids in plan.present.items()}
         self._failed = {name: dict(causes) for name, causes in plan.failed.items()}
         self._plan = plan
 
     def add(self, outcome: Outcome) -> None:
-        causes = {FRAMES: outcome.cause, FLOW: outcome.cause or outcome.flow_cause}
+        flow_cause = outcome.cause or outcome.flow_cause
+        causes = {FRAMES: outcome.cause, FLOW: flow_cause, WARPED: flow_cause}
         for name, present in self.present.items():
             if outcome.id in present:
                 continue
@@ -139,6 +164,8 @@ class _Tally:
                 self._failed[name].pop(outcome.id, None)
                 present.add(outcome.id)
         self.extracted += not any(causes[name] for name in self.present)
+        self.decoded += outcome.pictures
+        self.stored_bytes.update(outcome.stored)
 
     def failures(self) -> list[Failure]:
         """Everything that failed, in the catalog's order."""

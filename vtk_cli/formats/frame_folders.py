@@ -6,6 +6,8 @@
     mmaction2-rawframes N, from 1 (also ffmpeg's, TSM's      N-1 each, from 1; x_00001 or flow_x_00001 from frame 0 to 1
                      and kenshohara's image_00001)
 
+Pictures are JPEG; flow is JPEG or PNG.
+
 Sources: yjxiong/dense_flow (drops the first picture, so that picture and flow share a number), open-mmlab/denseflow,
 mmaction2 tools/data/build_rawframes.py --use-opencv.
 """
@@ -24,7 +26,7 @@ from vtk_cli.formats.rows import SPLITS, ListRow, Parsed, Problem
 
 Kind = Literal["img", "x", "y"]
 _IMAGE = re.compile(r"(?:img_|image_)?([0-9]{5,6})\.jpe?g")
-_FLOW = re.compile(r"(?:flow_)?([xy])_(?:p1_)?([0-9]{5,6})\.jpe?g")
+_FLOW = re.compile(r"(?:flow_)?([xy])_(?:p1_)?([0-9]{5,6})\.(?:jpe?g|png)")
 _OTHER_FLOW = re.compile(r"flow_([xy]_)?(?:[pm]([0-9]+)_)?[0-9]{5,6}\.(jpe?g|png)")
 
 

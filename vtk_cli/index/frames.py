@@ -2,6 +2,7 @@
 
 A picture's JPEG bytes are copied. Flow is the one thing that is encoded again: x and y are decoded, put above each
 other and encoded at quality 95, since a store holds one picture per pair; against the files a byte moves by one or two.
+Flow in PNGs stays what it is: its store is lossless too.
 """
 
 import multiprocessing
@@ -16,7 +17,8 @@ import simplejpeg
 
 from vtk_cli.api.stores import StoreMeta
 from vtk_cli.errors import DataError, UsageError
-from vtk_cli.flow.quantize import BOUND, encode_flow
+from vtk_cli.flow.png import png_size
+from vtk_cli.flow.quantize import BOUND, decode_grey, encode_flow
 from vtk_cli.formats.frame_folders import LAYOUTS, FrameFolder, read_folder
 from vtk_cli.formats.rows import Problem
 from vtk_cli.index.plan import IndexPlan
@@ -93,9 +95,11 @@ def _frames_meta(folders: Mapping[str, FrameFolder], request: IndexRequest) -> S
 
 
 def _flow_meta(folders: Mapping[str, FrameFolder], request: IndexRequest) -> StoreMeta | None:
-    short_side = _first_short_side(folder.path / folder.flow_x[0] for folder in folders.values() if folder.flow_x)
+    firsts = [folder.path / folder.flow_x[0] for folder in folders.values() if folder.flow_x]
+    short_side = _first_short_side(firsts)
     if short_side is None:
         return None
+    lossless = all(path.suffix == ".png" for path in firsts)
     if request.bound is None and request.format == "denseflow-frames":
         raise UsageError(
             "The bound of denseflow's flow is in no file: its own default is 32 pixels, MMAction2 passes -b=20. "
@@ -105,7 +109,8 @@ def _flow_meta(folders: Mapping[str, FrameFolder], request: IndexRequest) -> Sto
         modality="flow",
         short_side=short_side,
         square_pixels=False,
-        quality=QUALITY,
+        codec="png" if lossless else "jpeg",
+        quality=0 if lossless else QUALITY,
         shards=SHARDS,
         decoder=request.format,
         method=request.flow_method,
@@ -125,10 +130,14 @@ def _first_short_side(paths: Iterable[Path]) -> int | None:
 
 def _short_side(data: bytes, path: Path) -> int:
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        height, width = png_size(data) if path.suffix == ".png" else simplejpeg.decode_jpeg_header(data)[:2]
     except ValueError as error:
-        raise DataError(f"{path} should be a JPEG, found: {error}. Copy it again.") from error
+        raise DataError(f"{path} should be a {_kind(path)}, found: {error}. Copy it again.") from error
     return int(min(height, width))
+
+
+def _kind(path: Path) -> str:
+    return "grey PNG" if path.suffix == ".png" else "JPEG"
 
 
 def pack_frames(dataset: DatasetDir, found: FrameImport, *, workers: int) -> Iterator[tuple[str, str]]:
@@ -167,7 +176,7 @@ def _pack_shard(task: _Shard) -> list[tuple[str, str]]:
             cause = ""
             if video_id not in writer:
                 try:
-                    writer.put(video_id, encode(folder, task.meta.short_side))
+                    writer.put(video_id, encode(folder, task.meta))
                 except DataError as error:
                     cause = str(error)
                     writer.fail(video_id, cause)
@@ -176,27 +185,26 @@ def _pack_shard(task: _Shard) -> list[tuple[str, str]]:
     return outcome
 
 
-def _pictures(folder: FrameFolder, short_side: int) -> list[bytes]:
-    return [_read(folder.path / name, short_side) for name in folder.images]
+def _pictures(folder: FrameFolder, meta: StoreMeta) -> list[bytes]:
+    return [_read(folder.path / name, meta.short_side) for name in folder.images]
 
 
-def _flow_records(folder: FrameFolder, short_side: int) -> list[bytes]:
+def _flow_records(folder: FrameFolder, meta: StoreMeta) -> list[bytes]:
     return [
-        _pack_pair([folder.path / x, folder.path / y], short_side)
-        for x, y in zip(folder.flow_x, folder.flow_y, strict=True)
+        _pack_pair([folder.path / x, folder.path / y], meta) for x, y in zip(folder.flow_x, folder.flow_y, strict=True)
     ]
 
 
-def _pack_pair(paths: Sequence[Path], short_side: int) -> bytes:
+def _pack_pair(paths: Sequence[Path], meta: StoreMeta) -> bytes:
     planes = []
     for path in paths:
         try:
-            planes.append(simplejpeg.decode_jpeg(_read(path, short_side), colorspace="GRAY")[..., 0])
+            planes.append(decode_grey(_read(path, meta.short_side)))
         except ValueError as error:
-            raise DataError(f"{path} should be a JPEG, found: {error}. Copy it again.") from error
+            raise DataError(f"{path} should be a {_kind(path)}, found: {error}. Copy it again.") from error
     if planes[0].shape != planes[1].shape:
         raise DataError(f"{paths[1]} should have the size of {paths[0].name}, found another. Copy it again.")
-    return encode_flow(np.stack(planes), QUALITY)
+    return encode_flow(np.stack(planes), QUALITY, "png" if meta.codec == "png" else "jpeg")
 
 
 def _read(path: Path, short_side: int) -> bytes:

@@ -15,12 +15,11 @@ from vtk_cli.api.stores import FrameReader, StoreMeta
 from vtk_cli.api.video import Cut, Decoder, DecodeReport, DecoderSpec
 from vtk_cli.errors import PluginError, StoreError, UsageError, VideoError
 from vtk_cli.flow.quantize import decode_flow
-
-FLOW = frozenset({"flow", "warped"})
+from vtk_cli.store.meta import PAIRS
 
 
 class StoreSource:
-    """A store of JPEG frames; a flow picture holds x above y and becomes two channels."""
+    """A store of encoded frames; a flow picture holds x above y and becomes two channels."""
 
     def __init__(self, name: str, reader: FrameReader) -> None:
         self.name = name
@@ -39,14 +38,14 @@ class StoreSource:
         Raises:
             StoreError: the video is not in the store, or its record is damaged.
         """
-        decode = _decode_flow if self.meta.modality in FLOW else _decode_rgb
+        decode = _decode_flow if self.meta.modality in PAIRS else _decode_rgb
         pictures = []
         for index, data in zip(indices, self.reader.read(clip.id, indices), strict=True):
             try:
                 pictures.append(decode(data))
             except (ValueError, StoreError) as error:
                 raise StoreError(
-                    f"{clip.id} in the store {self.name}: its picture {index} is no whole JPEG ({error}). "
+                    f"{clip.id} in the store {self.name}: its picture {index} is not whole ({error}). "
                     "Run `vtk check`, or leave it out with --set data.on_error=skip."
                 ) from error
         return pictures

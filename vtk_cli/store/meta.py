@@ -19,12 +19,16 @@ SHARDS = 64
 """Shards of a new store. A shard has one writer, so this is how many processes can extract at once (`--shard i/n` over
 the machines of a cluster included); each costs a file of at least 12 KiB and a few ms. Fixed when the store is made."""
 
+PAIRS = frozenset({"flow", "warped"})
+"""Modalities with a frame per pair of neighbouring pictures: one less than the video has."""
 _FREE = frozenset({"version", "shards"})
 """Fields in which a store may differ from what is asked for."""
 PLACES = frozenset({"run", "file"})
 """Where features come from, which may move; the digest of the weights says whether they are the same."""
 _OF_FEATURES = frozenset({"streams", "dtype", "origin"})
 _OF_BOTH = frozenset({"version", "modality", "codec", "shards"})
+_CODECS = {"features": ("raw",), **dict.fromkeys(PAIRS, ("jpeg", "png"))}
+"""What frames of a modality may be; of those that are not named here, JPEG."""
 _ADVICE = "Ask for the same settings, or move the folder away and extract anew"
 
 
@@ -34,7 +38,7 @@ def store_name(meta: StoreMeta) -> str:
     >>> store_name(StoreMeta(modality="flow", method="tvl1", short_side=256, quality=95, shards=64))
     'flow-tvl1-256'
     """
-    if meta.modality in ("flow", "warped"):
+    if meta.modality in PAIRS:
         return f"{meta.modality}-{meta.method}-{meta.short_side}"
     return f"frames-{meta.short_side}"
 
@@ -140,8 +144,12 @@ def _checked(path: Path, values: Any) -> StoreMeta:
 
 def _impossible(meta: StoreMeta) -> str:
     """A value that no store has; empty where there is none."""
-    sizes = ["shards"] if meta.modality == "features" else ["short_side", "quality", "shards"]
+    sizes = ["shards"] if meta.modality == "features" else ["short_side", "shards"]
+    if meta.codec == "jpeg":
+        sizes.append("quality")
     wrong = [f"{name} = {getattr(meta, name)}" for name in sizes if getattr(meta, name) < 1]
+    if meta.codec not in _CODECS.get(meta.modality, ("jpeg",)):
+        wrong.append(f"codec = {meta.codec}")
     if meta.modality == "features":
         names = [name for name, _ in meta.streams]
         if not names or len(set(names)) < len(names) or any(size < 1 for _, size in meta.streams):
@@ -154,6 +162,10 @@ def _impossible(meta: StoreMeta) -> str:
 def check_same(folder: Path, found: StoreMeta, wanted: StoreMeta) -> None:
     """Raises StoreError, naming each difference, where a store is not what is asked for."""
     have, want = _flat(found), _flat(wanted)
+    if have["codec"] != want["codec"]:  # each has settings that the other lacks
+        have, want = (
+            {name: values[name] for name in values if name in have and name in want} for values in (have, want)
+        )
     differing = [name for name in {**have, **want} if have.get(name) != want.get(name)]
     if differing:
         parts = ", ".join(f"{name} {have.get(name)!r} where {want.get(name)!r} is asked for" for name in differing)
@@ -163,9 +175,12 @@ def check_same(folder: Path, found: StoreMeta, wanted: StoreMeta) -> None:
 
 def _flat(meta: StoreMeta) -> dict[str, Any]:
     """The settings that make a store, a flow method's parameters and the origin of features one by one."""
-    values = {name: value for name, value in meta_values(meta).items() if name not in _FREE}
+    free = _FREE if meta.codec == "jpeg" else _FREE | {"quality"}
+    values = {name: value for name, value in meta_values(meta).items() if name not in free}
     origin = {key: value for key, value in values.pop("origin", {}).items() if key not in PLACES}
-    return {**values, **{f"flow.{key}": value for key, value in values.pop("parameters", {}).items()}, **origin}
+    parameters = values.pop("parameters", {})
+    named = {key if key.startswith("warp.") else f"flow.{key}": value for key, value in parameters.items()}
+    return {**values, **named, **origin}
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ For the streams rgb of 3 numbers and audio of 2:
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vtk_cli.api.stores import StoreMeta
 from vtk_cli.errors import StoreError
 
-CODEC = "raw"
+CODEC: Final = "raw"
 """What the meta of a feature store says of its frames."""
 
 

@@ -23,7 +23,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vtk_cli.api.video import Cut, Decoder, DecodeReport, DecoderSpec
+from vtk_cli.api.video import Cut, DecodedPicture, Decoder, DecodeReport, DecoderSpec, PlanarDecoder
 from vtk_cli.errors import VideoError
 
 Picture = NDArray[np.uint8]
@@ -164,6 +164,18 @@ class DecoderTests:
         with pytest.raises(VideoError, match=str(clip.frames)):
             decoder.read(path, [0, clip.frames], Cut())
 
+    @pytest.mark.parametrize("cut", [Cut(), Cut(short_side=31), Cut(short_side=128, start_seconds=0.04)])
+    def test_pictures_are_those_of_frames(self, decoder: Decoder, path: Path, cut: Cut) -> None:
+        if not isinstance(decoder, PlanarDecoder):
+            pytest.skip("gives RGB only, as it may")
+        report, expected = DecodeReport(), DecodeReport()
+        pictures = list(decoder.pictures(path, cut, report))
+        for picture, picture_HW3 in zip(pictures, decoder.frames(path, cut, expected), strict=True):
+            assert np.array_equal(picture.rgb(), picture_HW3)
+            _assert_same_colours(picture)
+            assert np.array_equal(picture.rgb(), picture_HW3), "planes() changed the picture"
+        assert report == expected
+
     @pytest.mark.parametrize("indices", [[], [-1]])
     def test_read_of_no_picture_is_a_bug(self, decoder: Decoder, path: Path, indices: list[int]) -> None:
         with pytest.raises(ValueError):  # noqa: PT011  # the wording is the decoder's own
@@ -243,6 +255,19 @@ class DecoderTests:
 
 def _all(decoder: Decoder, path: Path, cut: Cut) -> Picture:
     return np.stack(list(decoder.frames(path, cut, DecodeReport())))
+
+
+def _assert_same_colours(picture: DecodedPicture) -> None:
+    """Planes, if there are any, are JFIF's: brightness 0.299 R + 0.587 G + 0.114 B, and no colour is 128."""
+    planes = picture.planes()
+    if planes is None:
+        return
+    picture_HW3 = picture.rgb().astype(float)
+    assert (planes.height, planes.width) == picture_HW3.shape[:2]
+    luma = planes.luma_HW[: planes.height, : planes.width]
+    assert np.abs(luma - picture_HW3 @ (0.299, 0.587, 0.114)).mean() < 1
+    red_minus_luma = (picture_HW3[..., 0] - picture_HW3 @ (0.299, 0.587, 0.114)).mean()
+    assert abs((planes.red_HW - 128.0).mean() * 1.402 - red_minus_luma) < 1
 
 
 def _assert_refused(decoder: Decoder, path: Path) -> None:

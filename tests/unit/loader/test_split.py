@@ -72,6 +72,12 @@ def test_a_store_and_the_files_show_the_same(own):
     assert difference.float().mean() < 4  # JPEG at quality 95, colours at half resolution
 
 
+def test_warped_flow_without_a_store_names_the_command(world):
+    warped = MODEL.inputs(replace(tiny.CONFIG, modality="warped"))
+    with pytest.raises(StoreError, match=r"vtk extract tiny --flow tvl1 --warped --short-side 32"):
+        open_source(world.dataset, warped, OPTIONS, training=True)
+
+
 def test_flow_without_a_store_names_the_command(world):
     with pytest.raises(StoreError, match=r"tiny has no store.*vtk extract tiny --flow tvl1 --short-side 32"):
         open_split(world.dataset, "train", FLOW, OPTIONS, training=True)

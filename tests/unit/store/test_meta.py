@@ -28,6 +28,12 @@ def test_a_store_is_its_meta_and_nothing_else(tmp_path):
     assert [path.name for path in (tmp_path / "a").rglob("*")] == ["flow-tvl1-64", "meta.json"]
 
 
+def test_a_lossless_store_has_no_quality(tmp_path):
+    png = dataclasses.replace(FLOW, codec="png", quality=0)
+    assert create_store(tmp_path / "s", png) == png
+    assert create_store(tmp_path / "s", dataclasses.replace(png, quality=80)) == png
+
+
 def test_the_shards_of_a_store_stay_as_made(tmp_path):
     create_store(tmp_path / "s", FLOW)
     assert create_store(tmp_path / "s", dataclasses.replace(FLOW, shards=9)).shards == 4
@@ -42,6 +48,8 @@ def test_the_shards_of_a_store_stay_as_made(tmp_path):
         ({"short_side": 128}, "short_side 64 where 128"),
         ({"parameters": {"tau": 0.1, "warps": 5}}, "flow.tau 0.25 where 0.1"),
         ({"parameters": {"tau": 0.25}}, "flow.warps 5 where None"),
+        ({"parameters": {**FLOW.parameters, "warp.cell": 8}}, "warp.cell None where 8"),
+        ({"codec": "png", "quality": 0}, "codec 'jpeg' where 'png' is asked for. Ask"),
         ({"bound": 32.0}, "bound 20.0 where 32.0"),
     ],
 )
@@ -75,6 +83,9 @@ GOOD = dataclasses.asdict(FLOW)
         json.dumps({**GOOD, "modality": "sound"}),
         json.dumps({**GOOD, "colour": 1}),
         json.dumps({key: value for key, value in GOOD.items() if key != "quality"}),
+        json.dumps({**GOOD, "codec": "gif"}),
+        json.dumps({**GOOD, "codec": "raw"}),
+        json.dumps({**GOOD, "modality": "rgb", "codec": "png"}),
     ],
 )
 def test_damage(tmp_path, text):
@@ -111,6 +122,7 @@ def test_names():
     frames = StoreMeta(modality="rgb", short_side=256, quality=95, shards=4)
     assert store_name(frames) == "frames-256"
     assert store_name(FLOW) == "flow-tvl1-64"
+    assert store_name(dataclasses.replace(FLOW, modality="warped")) == "warped-tvl1-64"
 
 
 @given(st.text(min_size=1), st.integers(1, 300))
