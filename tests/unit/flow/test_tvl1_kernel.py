@@ -73,7 +73,7 @@ def test_it_is_built_from_the_sources_that_are_there():
         spec.loader.exec_module(module)
     finally:
         del sys.modules["hatchling.builders.hooks.plugin.interface"]
-    assert tvl1_kernel.sources() == module.digest(REPOSITORY)
+    assert tvl1_kernel.sources() == module.digest(REPOSITORY, module.LIBRARIES["tvl1"])
 
 
 class FakeHatchling:
