@@ -76,7 +76,10 @@ class KernelBuildHook(BuildHookInterface[Any]):
         root = Path(self.root)
         for library in LIBRARIES.values():
             (root / library.path).unlink(missing_ok=True)
-        if wanted() and any([self._compiled(root, library) for library in LIBRARIES.values()]):
+        if not wanted():
+            return
+        compiled = [self._compiled(root, library) for library in LIBRARIES.values()]
+        if any(compiled):
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 

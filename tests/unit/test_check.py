@@ -317,7 +317,7 @@ def test_a_check_that_is_stopped_goes_on(tmp_path, clips, monkeypatch, number, c
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", str(site))
     rows = []
-    for n in range(7):
+    for n in range(16):  # enough that a busy machine stops it in the middle
         path = tmp_path / f"v/{n}.avi"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((clips / "c0.avi").read_bytes() + bytes(2 * n))
@@ -339,7 +339,7 @@ def test_a_check_that_is_stopped_goes_on(tmp_path, clips, monkeypatch, number, c
     assert b"Traceback" not in err
     report = check(dataset, **{**OPTIONS, "decoder": "slow"})
     assert report.findings == ()
-    assert 0 < report.looked_at < 7
+    assert 0 < report.looked_at < 16
 
 
 def catalog_row(**changes):

@@ -41,7 +41,7 @@ def stretched(frame: VideoFrame) -> tuple["Picture", "Picture", "Picture"]:
     picture = np.empty(6 * half, np.uint8)
     sources = luma.buffer_ptr, blue.buffer_ptr, red.buffer_ptr
     strides = luma.line_size, blue.line_size, red.line_size
-    to = ctypes.addressof(ctypes.c_char.from_buffer(picture))  # ndarray.ctypes.data takes ten times as long
+    to = ctypes.addressof(ctypes.c_char.from_buffer(picture.data))  # ndarray.ctypes.data takes ten times as long
     library.vtk_levels_stretch(*sources, *strides, frame.width, frame.height, to)
     return (
         picture[: 4 * half].reshape(2 * height, 2 * width),

@@ -47,7 +47,7 @@ COUNTED = TvL1Config(epsilon=1e-9, inner_iterations=8, outer_iterations=2, warps
 """Iterations by count. With OpenCV's epsilon a warp may end one iteration sooner or later by rounding alone, and the last
 iteration moves the flow by epsilon."""
 ROUNDING = 2e-4
-"""Pixels, mean: float32's rounding, grown by the steep data term. Measured 1e-7 to 2e-5."""
+"""Pixels, mean: float32's rounding, grown by the steep data term. Measured 1e-6 to 1e-4."""
 
 
 def swirled(height=90, width=133):
@@ -119,8 +119,8 @@ def test_error_against_ground_truth_is_no_worse_than_opencvs(shared, pair, openc
 @pytest.mark.parametrize(
     "change",
     [
-        {"tau": 0.2}, {"lambda_": 0.05}, {"lambda_": 0.3}, {"theta": 0.1}, {"scales": 1}, {"scales": 2},
-        {"scale_step": 0.5}, {"scale_step": 0.93}, {"warps": 1}, {"warps": 5}, {"epsilon": 0.1},
+        {"tau": 0.2}, {"lambda_": 0.05}, {"lambda_": 0.2}, {"theta": 0.1}, {"scales": 1}, {"scales": 2},
+        {"scale_step": 0.5}, {"scale_step": 0.93}, {"warps": 1}, {"warps": 4}, {"epsilon": 0.1},
         {"inner_iterations": 3}, {"inner_iterations": 30}, {"outer_iterations": 1}, {"median": 1}, {"median": 3},
     ],
     ids=str,

@@ -41,7 +41,7 @@ def arrays(planes):
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (48, 65), (49, 64), (49, 65)])
 def test_limited_levels_are_stretched_to_the_nearest(height, width):
-    """Even sides go through libavfilter, odd ones through a table; both are exact, over all levels."""
+    """With the sizes that planes have; tests of `levels` walk all levels and both ways to stretch them."""
     stored = all_levels(height, width)
     luma, *colours = arrays(PlaneMaker(width, height)(frame_of(stored)))
     exact = ((stored[0].astype(float) - 16) * 255 / 219).clip(0, 255)
@@ -52,7 +52,7 @@ def test_limited_levels_are_stretched_to_the_nearest(height, width):
         assert (found[levels == 128] == 128).all()
 
 
-def test_both_ways_of_stretching_agree_to_the_byte():
+def test_even_and_odd_widths_are_stretched_alike():
     luma, blue, red = all_levels(48, 64)
     even = PlaneMaker(64, 48)(frame_of([luma, blue, red]))
     odd = PlaneMaker(63, 48)(frame_of([luma[:, :63], blue, red]))

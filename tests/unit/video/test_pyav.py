@@ -5,6 +5,7 @@ import random
 import resource
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from vtk_cli.api.video import Cut, DecodeReport
 from vtk_cli.errors import UsageError, VideoError
 from vtk_cli.testing.decoders import MadeClip, number_shown
-from vtk_cli.video.pyav import DECODER, PyavDecoder
+from vtk_cli.video.pyav import DECODER, PyavDecoder, _ahead
 from vtk_cli.video.source import Source
 
 FULL = Cut()
@@ -348,3 +349,18 @@ def test_no_file_stays_open(decoder, tmp_path):
         with pytest.raises(VideoError):
             frames(decoder, wrong, cut)
     assert sorted(path.name for path in OPEN_FILES.iterdir())[:-1] == before
+
+
+# --- decoding ahead ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "held"), [((340, 256), 4), ((640, 480), 3), ((1280, 720), 1), ((7680, 4320), 1)], ids=str
+)
+def test_few_pictures_are_decoded_ahead_and_of_large_ones_none(size, held):
+    decoded = []
+    frames = (decoded.append(number) or number for number in range(10))
+    ahead = _ahead(frames, SimpleNamespace(width=size[0], height=size[1]))
+    assert next(ahead) == 0
+    assert len(decoded) == held
+    assert [0, *ahead] == list(range(10))

@@ -15,7 +15,12 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MOST_SCALES = 64, LEAST_SIDE = 16, ALIGNMENT = 64, CACHE_PAGE = 4096, RECENT = 3, CACHE = 400 << 10 };
+enum { MOST_SCALES = 64,
+       LEAST_SIDE = 16,      /* pixels; a level below it is left out */
+       RECENT = 3,           /* iterations whose errors foretell the next ones */
+       CACHE = 400 << 10,    /* bytes of the L2 cache that the rows of a sweep may take */
+       CACHE_PAGE = 4096,
+       ALIGNMENT = 64 };
 
 static const double LEAST_FALL = 0.12;   /* of the logarithm of the error in one iteration, where it wavers */
 
