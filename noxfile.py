@@ -95,7 +95,7 @@ def zoo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed beside peers; on an idle machine. `nox -s bench -- tests/bench/shift.py --repeats 5` runs one script."""
-    install(session, "-e", ".[opencv,test]")
+    install(session, "-e", ".[opencv,test]", "imageio-ffmpeg")
     scripts = session.posargs or sorted(str(path) for path in Path("tests/bench").glob("*.py"))
     for words in [scripts] if session.posargs else [[script] for script in scripts]:
         session.run("python", *words)

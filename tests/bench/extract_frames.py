@@ -19,6 +19,7 @@ import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -45,6 +46,9 @@ from vtk_cli.store.lmdb_store import ShardWriter
 from vtk_cli.store.meta import create_store
 from vtk_cli.video.pyav import PyavDecoder
 from vtk_cli.video.source import open_video
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from real_clips import real_clips
 
 SHORT_SIDE, QUALITY = 256, 90
 LARGE = 640
@@ -207,7 +211,7 @@ def tell(ways: Ways, repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
+    parser.add_argument("videos", nargs="*", type=Path, metavar="VIDEO")
     parser.add_argument("--sizes", nargs="+", default=["340x256", "1280x720"])
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--crf", type=int, default=23)
@@ -215,6 +219,7 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--as-they-are", action="store_true")
     options = parser.parse_args()
+    options.videos = options.videos or real_clips()
     os.sched_setaffinity(0, {options.core})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

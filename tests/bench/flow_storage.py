@@ -9,6 +9,7 @@ encoded.
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -23,6 +24,9 @@ from vtk_cli.api.video import Cut, DecodeReport, DecoderSpec
 from vtk_cli.extract.plan import flow_config, flow_spec
 from vtk_cli.flow.quantize import BOUND, decode_flow, dequantize, encode_flow, grey, quantize
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from real_clips import real_clips
+
 WAYS: dict[str, tuple[FlowCodec, int]] = {
     **{f"JPEG {quality}": ("jpeg", quality) for quality in (75, 85, 90, 95, 100)},
     "PNG": ("png", 0),
@@ -33,14 +37,15 @@ EVERY = 12
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--flow", default="tvl1")
     parser.add_argument("--pairs", type=int, default=3, help="of each clip")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+    args.clips = args.clips or real_clips()
     method = flow_spec(args.flow).build(flow_config(args.flow, ())[0])
     flows = [method(*pair) for clip in args.clips for pair in _pairs(clip, args.pairs)]
-    print(f"{len(flows)} pairs of {len(args.clips)} clips, {args.flow}, bound {BOUND:g}\n")
+    print(f"{len(flows)} pairs of {lenargs.clips} clips, {args.flow}, bound {BOUND:g}\n")
     print("| stored as | bytes per pair | error, mean | 95th percentile | encode | decode |")
     print("|---|---|---|---|---|---|")
     exact = [dequantize(quantize(flow)) for flow in flows]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import pans
+from real_clips import real_clips
 
 from vtk_cli.extract.plan import flow_config, flow_spec
 from vtk_cli.flow.motion import Motion
@@ -31,9 +32,10 @@ OWN_MOTION = (4, -3)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--flow", default="tvl1")
     args = parser.parse_args()
+    args.clips = args.clips or real_clips()
     method = flow_spec(args.flow).build(flow_config(args.flow, ())[0])
     motion = Motion(method, WarpConfig())
     frames = [pans.frame_of(clip) for clip in args.clips]
