@@ -45,7 +45,7 @@ def main() -> None:
     args.clips = args.clips or real_clips()
     method = flow_spec(args.flow).build(flow_config(args.flow, ())[0])
     flows = [method(*pair) for clip in args.clips for pair in _pairs(clip, args.pairs)]
-    print(f"{len(flows)} pairs of {lenargs.clips} clips, {args.flow}, bound {BOUND:g}\n")
+    print(f"{len(flows)} pairs of {len(args.clips)} clips, {args.flow}, bound {BOUND:g}\n")
     print("| stored as | bytes per pair | error, mean | 95th percentile | encode | decode |")
     print("|---|---|---|---|---|---|")
     exact = [dequantize(quantize(flow)) for flow in flows]
