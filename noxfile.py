@@ -65,7 +65,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The README's main job in a fresh environment: in time, and with StNet far above chance."""
-    install(session, ".[opencv]")
+    install(session, ".")
     root = session.create_tmp()
     out = session.run("vtk", "demo", "--json", "--root", f"{root}/data", silent=True, stderr=None)
     result = json.loads(str(out))

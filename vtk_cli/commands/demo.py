@@ -123,10 +123,6 @@ def _run(command: list[str]) -> int:
 
 
 def _extract_flow(step: _Steps) -> str:
-    from importlib.util import find_spec
-
-    if find_spec("cv2") is None:
-        return 'Optical flow was left out: TV-L1 needs OpenCV, pip install "vtk-cli[opencv]".'
     step(
         *("extract", "demo", "--flow", "tvl1", "--no-frames", "--short-side", str(SHORT_SIDE)),
         *("--split", "test", "--limit", str(FLOW_CLIPS)),
